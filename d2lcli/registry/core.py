@@ -1,0 +1,111 @@
+"""Registries: tables from a name to `module:attribute`.  Listing imports nothing; building imports one file."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from d2lcli.errors import ConfigError, clean, nearest
+from d2lcli.registry.options import check_options
+from d2lcli.registry.signatures import Parameter, read_signature
+
+BUILT_IN = "d2lcli"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a registry table.
+
+    Args:
+        target: where the builder is, `module:attribute`.  A table of the product holds text only; a plugin may hold the callable itself.
+        description: one sentence for people.
+        task: models only: the task that the model is trained on by default.
+        data: models only: the data set that it is trained on by default.
+        min_image_size: models only: the smallest image side that the network can take; 0 for a model that takes no images.
+        shape: data only: the shape of one example where it does not depend on the options, else empty.
+        num_outputs: data only: classes or regression targets, 0 where it depends on the options.
+        source: paper or chapter.
+        plugin: the distribution or module that registered it; empty for the product's own.
+    """
+
+    target: str | Callable[..., Any]
+    description: str
+    task: str = ""
+    data: str = ""
+    min_image_size: int = 0
+    shape: tuple[int, ...] = ()
+    num_outputs: int = 0
+    source: str = ""
+    plugin: str = ""
+
+
+class Registry:
+    """A table of entries of one kind."""
+
+    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
+        self.kind = kind
+        self._entries = dict(entries)
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._entries)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def describe(self, name: str) -> Entry:
+        """The entry of `name`.
+
+        Raises:
+            ConfigError: the name is unknown; the nearest one is offered.
+        """
+        if name not in self._entries:
+            hint = nearest(name, self._entries)
+            known = f" (known: {', '.join(self.names())})" if not hint else ""
+            raise ConfigError(f"{self.kind}: unknown name '{clean(name, 80)}'{hint}{known}", f"see: d2l list {self.kind}")
+        return self._entries[name]
+
+    def get(self, name: str) -> Callable[..., Any]:
+        """The callable behind `name`; this imports its file."""
+        target = self.describe(name).target
+        if callable(target):
+            return target
+        module, _, attribute = target.partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+        return found
+
+    def parameters(self, name: str) -> dict[str, Parameter]:
+        """The parameters of the builder, read from its source text: nothing is imported."""
+        return read_signature(self.describe(name).target)
+
+    def build(self, name: str, **options: Any) -> Any:
+        """Call the builder with `options`, each checked against its signature first.
+
+        Raises:
+            ConfigError: an unknown name or option, a wrong type, a value out of range.
+        """
+        problems = check_options(options, self.parameters(name), where=f"{self.kind} '{name}'")
+        if problems:
+            raise ConfigError(problems)
+        return self.get(name)(**options)
+
+    def register(
+        self, name: str, target: str | Callable[..., Any], description: str, *, plugin: str = "", **fields: Any
+    ) -> None:
+        """Add an entry from outside.  The fields are those of `Entry`.
+
+        Raises:
+            ConfigError: the name is taken.
+        """
+        if name in self._entries:
+            raise ConfigError(f"{self.kind}: '{clean(name, 80)}' is registered already; a plugin may not replace it")
+        self._entries[name] = Entry(target, description, plugin=plugin or "plugin", **fields)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every entry as a plain dictionary, for tables and JSON."""
+        rows = []
+        for name in self.names():
+            row = {"name": name} | asdict(self._entries[name])
+            row["target"] = row["target"] if isinstance(row["target"], str) else repr(row["target"])
+            rows.append(row)
+        return rows

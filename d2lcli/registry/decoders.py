@@ -1,0 +1,9 @@
+"""Decoders by name."""
+
+from d2lcli.registry.core import Entry, Registry
+
+DECODERS = Registry(
+    "decoder",
+    {
+    },
+)

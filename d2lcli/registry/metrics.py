@@ -1,0 +1,15 @@
+"""Metrics by name."""
+
+from d2lcli.registry.core import Entry, Registry
+
+METRICS = Registry(
+    "metric",
+    {
+        "accuracy": Entry("d2lcli.tasks.metrics:accuracy", "Share of examples whose largest logit is the right class"),
+        "top_k": Entry("d2lcli.tasks.metrics:top_k", "Share of examples whose right class is among the k largest logits"),
+        "mse": Entry("d2lcli.tasks.metrics:mse", "Mean squared error"),
+        "rmse": Entry("d2lcli.tasks.metrics:rmse", "Root of the mean squared error"),
+        "log_rmse": Entry("d2lcli.tasks.metrics:log_rmse", "Root mean squared error of the logarithms"),
+        "confusion_matrix": Entry("d2lcli.tasks.metrics:confusion_matrix", "Counts by true class (row) and predicted class (column)"),
+    },
+)
