@@ -1,0 +1,97 @@
+"""What a data set is: two splits, the shape of one example, and a record of the files that it was read from.
+
+Legend: n examples, c channels, h height, w width, k uniform numbers for each example.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from torch import Tensor
+
+
+class ImageReader(Protocol):
+    """Images that stay on the disk: decoded when they are asked for, because together they do not fit in memory."""
+
+    def __len__(self) -> int: ...
+
+    def load(self, indices: Sequence[int]) -> Tensor:
+        """The images at `indices`, uint8 (len(indices), c, h, w)."""
+        ...
+
+    def head(self, n: int) -> "ImageReader":
+        """The first `n` images."""
+        ...
+
+
+class PrepareFunction(Protocol):
+    """The part of a transform without chance: stored inputs (n, ...) -> model inputs (n, ...), each row by itself."""
+
+    def __call__(self, inputs: Tensor, /) -> Tensor: ...
+
+
+class AugmentFunction(Protocol):
+    """The part of a transform with chance, written as a function of uniform numbers."""
+
+    @property
+    def num_uniforms(self) -> int:
+        """k."""
+        ...
+
+    def __call__(self, inputs: Tensor, uniforms: Tensor, /) -> Tensor:
+        """Prepared inputs (n, ...) and uniforms in [0, 1) (n, k) -> inputs (n, ...), each row by itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one split.
+
+    Args:
+        inputs: (n, ...) in memory, images as uint8 (n, c, h, w); or a reader of images that do not fit.
+        targets: (n,) int64 class indices, or (n, outputs) float32.
+        prepare: applied to every batch of inputs, once for the whole split where the result fits.
+        augment: applied after `prepare`, in training only; None in a validation split.
+        name: train or val.
+        source: where the examples were found, for messages.
+    """
+
+    inputs: Tensor | ImageReader
+    targets: Tensor
+    prepare: PrepareFunction | None = None
+    augment: AugmentFunction | None = None
+    name: str = "train"
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def head(self, n: int) -> "Split":
+        """The first `n` examples, or all where there are fewer."""
+        inputs = self.inputs[:n] if isinstance(self.inputs, Tensor) else self.inputs.head(n)
+        return replace(self, inputs=inputs, targets=self.targets[:n])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a validation split.
+
+    Args:
+        name: the registry's name.
+        train: examples to learn from.
+        val: examples to judge by; never augmented.
+        shape: of one example as the model gets it, (c, h, w) or (features,).
+        num_outputs: classes, or regression targets for one example.
+        classes: the names of the classes in the order of their indices; empty for regression.
+        files: path -> SHA-256 of that file's bytes.
+        found: where the data came from, in words.
+    """
+
+    name: str
+    train: Split
+    val: Split
+    shape: tuple[int, ...]
+    num_outputs: int
+    classes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
+    found: str = ""

@@ -1,0 +1,123 @@
+"""The data sets that are files: their names, sizes and checksums.  A table of text, nothing is imported or opened.
+
+Sizes and SHA-256 are those of the content after decompression.
+"""
+
+from dataclasses import dataclass
+
+FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file.
+
+    Args:
+        name: as published.
+        size: bytes of its content.
+        sha256: of its content.
+        md5: of the file as published, where it can be downloaded.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    md5: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set made of files.
+
+    Args:
+        name: the registry's name.
+        files: all of them.
+        licence: in short; the whole text lies beside the embedded files.
+        embedded: part of the package.
+        folders: names that a folder with the files may have below data.root or $D2L_DATA.
+        system: folders where an operating system's package puts the files.
+        url: where the files can be downloaded, with a final slash.
+        ways: how else to get them, in words.
+    """
+
+    name: str
+    files: tuple[DataFile, ...]
+    licence: str
+    embedded: bool = False
+    folders: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
+    url: str = ""
+    ways: tuple[str, ...] = ()
+
+
+FASHION_MNIST_MINI = Source(
+    "fashion_mnist_mini",
+    (
+        DataFile(
+            "train-images-idx3-ubyte.gz", 7840016, "d33512cfdc636a0d8972818e6659995be209a88891df7fa2109d7895922c8985"
+        ),
+        DataFile(
+            "train-labels-idx1-ubyte.gz", 10008, "620cb8e3b9348037c5ff9a07b02d773ab165330e072dfd19e0d21c59f8042dcf"
+        ),
+        DataFile(
+            "t10k-images-idx3-ubyte.gz", 1568016, "15a92dd1e9b16ea361928086e77df4dfa890c255c00b5a8c8162c1040ce8eef1"
+        ),
+        DataFile("t10k-labels-idx1-ubyte.gz", 2008, "234596aeb6eb48133ec99a62541f90bc0728c9559a681f1e0638037462458f2c"),
+    ),
+    "MIT, Zalando SE 2017",
+    embedded=True,
+    folders=("fashion_mnist_mini",),
+)
+
+FASHION_MNIST = Source(
+    "fashion_mnist",
+    (
+        DataFile(
+            "train-images-idx3-ubyte.gz",
+            47040016,
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        ),
+        DataFile(
+            "train-labels-idx1-ubyte.gz",
+            60008,
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "25c81989df183df01b3e8a0aad5dffbe",
+        ),
+        DataFile(
+            "t10k-images-idx3-ubyte.gz",
+            7840016,
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "bef4ecab320f06d8554ea6380940ec79",
+        ),
+        DataFile(
+            "t10k-labels-idx1-ubyte.gz",
+            10008,
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
+    ),
+    "MIT, Zalando SE 2017",
+    folders=("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),
+    system=("/usr/share/datasets/fashion-mnist",),
+    url=FASHION_MNIST_URL,
+    ways=("install Debian's package dataset-fashion-mnist",),
+)
+
+EMOJI64 = Source(
+    "emoji64",
+    (DataFile("emoji64.zip", 3037014, "ff20f7f411285564727f0d8f43a9dfcdfc6aa4681d2ad1e9a74071d7a48a96b9"),),
+    "Apache-2.0, Noto Emoji",
+    embedded=True,
+    folders=("emoji64",),
+)
+
+AMES = Source(
+    "ames",
+    (DataFile("ames.csv.gz", 1329400, "fffc39d8da28326db8f32c310aaad9ae4054d0d0d31e5567b095707650be30b8"),),
+    "MIT, modeldata; data: De Cock 2011",
+    embedded=True,
+    folders=("ames",),
+)
+
+SOURCES = {source.name: source for source in (FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, AMES)}
