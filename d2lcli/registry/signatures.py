@@ -268,7 +268,7 @@ def _inspected(builder: Callable[..., Any]) -> dict[str, Parameter]:
     except (TypeError, ValueError):
         return {}
     try:
-        hints = typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)  # type: ignore[misc]
+        hints = typing.get_type_hints(builder.__init__ if inspect.isclass(builder) else builder)
     except Exception:  # an annotation that cannot be resolved makes the parameter live, whatever its reason
         hints = {}
     found = {}

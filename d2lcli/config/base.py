@@ -1,0 +1,61 @@
+"""What the shipped files say for a set of choices, composed by Hydra.  The only file that composes with it."""
+
+import copy
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from d2lcli.config.layers import Config, choice_document, own_choices, root_document
+from d2lcli.config.places import BUNDLES, conf_dir, conf_file
+from d2lcli.config.schema import GROUPS
+from d2lcli.config.yaml_text import Document
+from d2lcli.registry import MODELS
+
+
+def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
+    """What the shipped files say for these choices."""
+    filed = {group: name for group, name in chosen.items() if name and conf_file(group, name)}
+    composed, found = _hydra(command, tuple(sorted(filed.items())))
+    values, choices = copy.deepcopy(composed), {**found, **chosen}
+    model = choices["model"]
+    entry = MODELS.describe(model) if model else None
+    for group, own in (("data", entry.data if entry else ""), ("task", entry.task if entry else "")):
+        choices[group] = choices[group] or own or None
+    documents = {group: choice_document(group, name) for group, name in choices.items() if name}
+    for group in GROUPS:
+        name = choices[group]
+        node = {} if group in chosen and group not in filed else values.get(group) or {}
+        values[group] = {"name": name} | documents[group].values | node | {"name": name} if name else None
+    bundles = [documents[bundle] for bundle in BUNDLES if bundle in documents]
+    for bundle in bundles:
+        _restore(values, bundle, choices, documents)
+    groups = [documents[group] for group in GROUPS if group in documents]
+    return Config(values, choices, layers=[root_document(command), *groups, *bundles])
+
+
+def _restore(
+    values: dict[str, Any], bundle: Document, choices: Mapping[str, str | None], documents: Mapping[str, Document]
+) -> None:
+    """Undo what a bundle set in the node of an entry of its own choice, where another entry was chosen since."""
+    for group, own in own_choices(bundle).items():
+        if group in GROUPS and choices[group] != own and choices[group]:
+            for key in bundle.values.get(group) or {}:
+                shipped = documents[group].values
+                values[group].pop(key, None)
+                values[group] |= {key: copy.deepcopy(shipped[key])} if key in shipped else {}
+
+
+@lru_cache(maxsize=64)
+def _hydra(command: str, chosen: tuple[tuple[str, str], ...]) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Hydra's composition of the shipped files: plain values, and the choice of every group."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from omegaconf import OmegaConf
+
+    words = [f"{group}={name}" for group, name in chosen]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = hydra_compose(command, words, return_hydra_config=True)
+    runtime: Any = OmegaConf.to_container(composed.hydra.runtime.choices)
+    values: Any = OmegaConf.to_container(composed, resolve=False)
+    values.pop("hydra")
+    return values, {group: runtime.get(group) for group in (*GROUPS, *BUNDLES)}

@@ -1,0 +1,130 @@
+"""Checks a composed config: every key's type and range against its signature, then what concerns several keys."""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from d2lcli.config.problems import Problems
+from d2lcli.config.schema import GROUPS, hardware_parameters, node_parameters, run_parameters
+from d2lcli.errors import clean, nearest
+from d2lcli.registry import LOSSES, METRICS, MODELS, Registry
+from d2lcli.registry.options import check_options, check_value, show
+from d2lcli.registry.signatures import Parameter
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+
+Place = Callable[[tuple[str, ...]], str]
+
+
+def check_values(
+    values: Mapping[str, Any],
+    place: Place,
+    problems: Problems,
+    skip: Collection[str] = (),
+    bad: Collection[tuple[str, ...]] = (),
+) -> None:
+    """Add everything that is wrong with `values` to `problems`.
+
+    Args:
+        values: a whole config.
+        place: where a key's value came from.
+        problems: gathers what is found.
+        skip: groups whose choice is wrong already; their nodes cannot be judged.
+        bad: keys whose value is known to be wrong already.
+    """
+    check = _Check(values, place, problems)
+    check.bad |= set(bad)
+    check.node((), run_parameters(), extra=(*GROUPS, "hardware"))
+    check.node(("hardware",), hardware_parameters())
+    for group in GROUPS:
+        node = values.get(group)
+        if group not in skip and isinstance(node, Mapping):
+            check.node((group,), node_parameters(group, node["name"]), extra=("name",))
+    if "task" not in skip:
+        check.task()
+    if not skip:
+        check.image_size()
+    check.hardware()
+
+
+class _Check:
+    def __init__(self, values: Mapping[str, Any], place: Place, problems: Problems) -> None:
+        self.values = values
+        self.place = place
+        self.problems = problems
+        self.bad: set[tuple[str, ...]] = set()
+
+    def add(self, key: tuple[str, ...], reason: str) -> None:
+        self.bad.add(key)
+        self.problems.add(lambda: f"{clean('.'.join(key), 80)}: {reason} ({self.place(key)})")
+
+    def get(self, *key: str) -> Any:
+        """A value, or None where it is missing or was found wrong already."""
+        node = self.values.get(key[0])
+        for part in key[1:]:
+            node = node.get(part) if isinstance(node, Mapping) else None
+        return None if key in self.bad else node
+
+    def node(self, above: tuple[str, ...], parameters: Mapping[str, Parameter], extra: Collection[str] = ()) -> None:
+        """Each value of one mapping of keys against its parameter."""
+        node = self.values[above[0]] if above else self.values
+        if not isinstance(node, Mapping):
+            self.add(above, f"{show(node)} is not a mapping")
+            return
+        for key, value in node.items():
+            if (*above, key) in self.bad:
+                continue
+            if key in parameters:
+                if reason := check_value(value, parameters[key]):
+                    self.add((*above, key), reason)
+            elif key not in extra:
+                self.add((*above, str(key)), f"unknown key{nearest(str(key), [*parameters, *extra])}")
+
+    def task(self) -> None:
+        """The names in the task's node: a loss, and metrics with their options."""
+        loss, metrics = self.get("task", "loss"), self.get("task", "metrics")
+        if isinstance(loss, str) and loss not in LOSSES:
+            self.add(("task", "loss"), _unknown(loss, LOSSES))
+        names = [self.metric(item) for item in metrics] if isinstance(metrics, list | tuple) else []
+        monitor = self.get("monitor")
+        if monitor is not None and ("task", "metrics") not in self.bad and monitor not in ("loss", *names):
+            known = ", ".join(("loss", *names))
+            self.add(
+                ("monitor",), f"{show(monitor)} is no value of this task (known: {known}){nearest(monitor, names)}"
+            )
+
+    def metric(self, item: Any) -> str:
+        """Check one entry of the list of metrics; its name."""
+        options = dict(item) if isinstance(item, Mapping) else {"name": item}
+        name = options.pop("name", None)
+        if not isinstance(name, str) or name not in METRICS:
+            self.add(("task", "metrics"), _unknown(name, METRICS))
+            return ""
+        for reason in check_options(options, METRICS.parameters(name), f"metric '{name}'"):
+            self.add(("task", "metrics"), reason)
+        return name
+
+    def image_size(self) -> None:
+        """Images must not be smaller than the model can take."""
+        name = self.get("model", "name")
+        smallest = MODELS.describe(name).min_image_size
+        for key in (("data", "image_size"), ("model", "image_size")):
+            size = self.get(*key)
+            if size is not None and size < smallest:
+                self.add(key, f"{size} is too small: model '{name}' takes images of at least {smallest} x {smallest}")
+            if size is not None:
+                break
+
+    def hardware(self) -> None:
+        """The device's spelling; several devices need a strategy that uses them."""
+        device = self.get("hardware", "device")
+        if isinstance(device, str) and not _DEVICE.fullmatch(device):
+            self.add(("hardware", "device"), f"{show(device)} is not one of auto, cpu, cuda, cuda:N")
+        devices = self.get("hardware", "devices")
+        if isinstance(devices, int) and devices > 1 and self.get("strategy", "name") == "single":
+            self.add(("hardware", "devices"), f"{devices} devices need a strategy that uses them: add strategy=ddp")
+
+
+def _unknown(name: Any, registry: Registry) -> str:
+    hint = nearest(name, registry.names()) if isinstance(name, str) else ""
+    return f"{show(name)} is no {registry.kind}{hint} (known: {', '.join(registry.names())})"
