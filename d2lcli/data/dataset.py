@@ -95,3 +95,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     found: str = ""
+
+    def head(self, n: int) -> "Dataset":
+        """The first `n` examples of each split."""
+        return replace(self, train=self.train.head(n), val=self.val.head(n))

@@ -34,7 +34,7 @@ def cache_dir() -> Path:
 
 def check_root(root: str | None) -> None:
     """Raises ValueError where `root` is given and is not an existing folder."""
-    if root is not None and not _is_dir(root):
+    if root is not None and not is_folder(root):
         raise ValueError(f"root is '{clean(root)}', which is not an existing folder")
 
 
@@ -53,7 +53,7 @@ def locate(source: Source, root: str | None = None) -> Found | None:
     for place, folder in _places(source, root):
         paths = {file.name: path for file in source.files if (path := _existing(folder, file.name))}
         if len(paths) == len(source.files):
-            return Found(paths, f"{place}, {folder}")
+            return Found(paths, place if place == "embedded" else f"{place}, {folder}")
         if paths and place == "data.root":
             missing = next(file.name for file in source.files if file.name not in paths)
             raise DataError(f"{source.name}: {clean(folder)} has some of the files but not {missing}")
@@ -86,7 +86,8 @@ def _existing(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _is_dir(path: str) -> bool:
+def is_folder(path: str) -> bool:
+    """Whether a path that may be any text is an existing folder."""
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
