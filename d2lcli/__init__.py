@@ -1,1 +1,84 @@
-"""d2l: from a config to a trained model, on one command line."""
+"""d2l: train, evaluate, tune and measure every model of Dive into Deep Learning.
+
+    import d2lcli
+    result = d2lcli.train(["model=lenet", "optim=sgd"])
+    result["run"], result["metrics"]["accuracy"]
+
+Importing this package imports nothing else; the functions do.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "evaluate", "train"]
+
+
+def train(
+    overrides: Sequence[str] = (),
+    *,
+    run_dir: str | Path | None = None,
+    resume: str | Path | None = None,
+    config_file: str | Path | None = None,
+    smoke: bool = False,
+    allow_drift: bool = False,
+    quiet: bool = True,
+) -> dict[str, Any]:
+    """`d2l train` from Python, in this process.
+
+    Args:
+        overrides: KEY=VALUE, as on the command line.
+        run_dir: folder of the new run.
+        resume: folder of a run to go on with.
+        config_file: YAML beneath the overrides.
+        smoke: two updates on a few examples.
+        allow_drift: resume under a config that changes the trajectory.
+        quiet: no progress on stderr.
+
+    Returns:
+        The content of the run's result.json: run, status, metrics, best, steps, seconds, ...
+
+    Raises:
+        d2lcli.errors.D2LError: anything that the caller can mend; `exit_code` says of which kind.
+    """
+    from d2lcli.training.plan import already_finished, make_plan
+
+    plan = make_plan(
+        list(overrides),
+        run_dir=_path(run_dir),
+        resume=_path(resume),
+        config_file=_path(config_file),
+        smoke=smoke,
+        allow_drift=allow_drift,
+    )
+    finished = already_finished(plan)
+    if finished is not None:
+        return finished
+    from d2lcli.training import session
+
+    return session.train(plan, quiet=quiet)
+
+
+def evaluate(
+    run: str | Path, overrides: Sequence[str] = (), *, checkpoint: str = "best", split: str = "val"
+) -> dict[str, Any]:
+    """`d2l evaluate` from Python.
+
+    Args:
+        run: the run folder.
+        overrides: KEY=VALUE changes to the run's config.
+        checkpoint: best, last, a step number or a path.
+        split: train or val.
+
+    Returns:
+        metrics and 95 % intervals by name, with run, checkpoint, step, split and examples.
+    """
+    from d2lcli.training import judge
+
+    found, facts = judge.evaluate(Path(run), list(overrides), checkpoint=checkpoint, split=split)
+    return facts | {"metrics": found.values, "intervals": found.intervals}
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)

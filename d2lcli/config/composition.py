@@ -32,7 +32,7 @@ def compose(overrides: Sequence[str], *, config_file: Path | None = None, comman
     problems = Problems()
     settings = read_config_file(config_file, problems) if config_file is not None else []
     settings += read_overrides(overrides, problems)
-    chosen, broken, values_set = _choose(settings, problems)
+    chosen, broken, values_set = choose(settings, problems)
     config = shipped_config(command, chosen)
     config.settings = settings
     apply_settings(config, values_set, broken, problems)
@@ -74,7 +74,7 @@ def from_values(values: Any, place: str = "config.yaml") -> Config:
     return config
 
 
-def _choose(settings: Sequence[Setting], problems: Problems) -> tuple[dict[str, str | None], set[str], list[Setting]]:
+def choose(settings: Sequence[Setting], problems: Problems) -> tuple[dict[str, str | None], set[str], list[Setting]]:
     """Part the settings into choices of groups and bundles, and values; the groups whose choice is wrong are named."""
     chosen: dict[str, str | None] = {}
     broken: set[str] = set()
@@ -86,7 +86,7 @@ def _choose(settings: Sequence[Setting], problems: Problems) -> tuple[dict[str, 
             values.append(setting)
         elif len(setting.key) == 1 and isinstance(setting.value, dict) and not setting.delete:
             inner = [Setting((group, str(key)), item, setting.place) for key, item in setting.value.items()]
-            more, bad, rest = _choose(inner, problems)
+            more, bad, rest = choose(inner, problems)
             chosen |= more
             broken |= bad
             values += rest

@@ -1,0 +1,36 @@
+"""`d2l evaluate RUN`: rebuild a run from its folder, evaluate, print."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def evaluate(
+    run: Path, overrides: list[str], *, checkpoint: str = "best", split: str = "val", json_output: bool = False
+) -> None:
+    """Evaluate a run's checkpoint on a split and print its metrics with 95 % confidence intervals."""
+    from d2lcli.training import judge
+    from d2lcli.training.files import finite
+
+    found, facts = judge.evaluate(run, overrides, checkpoint=checkpoint, split=split)
+    if json_output:
+        print(json.dumps(finite(facts | {"metrics": found.values, "intervals": found.intervals})))
+        return
+    print(f"{facts['checkpoint']} (step {facts['step']}) on {facts['examples']:,} {split} examples")
+    for name, value in found.values.items():
+        if isinstance(value, (int, float)):
+            print(f"  {name:<18} {value:.5g}{_interval(found.intervals.get(name))}")
+        else:
+            _print_matrix(name, value)
+
+
+def _interval(bounds: tuple[float, float] | None) -> str:
+    return f"   95% interval {bounds[0]:.5g} .. {bounds[1]:.5g}" if bounds else ""
+
+
+def _print_matrix(name: str, rows: list[list[Any]]) -> None:
+    """Counts by true class (row) and predicted class (column)."""
+    width = max(len(f"{value:g}") for row in rows for value in row) + 1
+    print(f"  {name} (row: true class, column: predicted)")
+    for row in rows:
+        print("    " + "".join(f"{value:>{width}g}" for value in row))

@@ -1,0 +1,76 @@
+"""`d2l train`: compose, one call, print."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from d2lcli.errors import D2LError
+from d2lcli.training.plan import already_finished, devices, make_plan
+
+
+def train(
+    overrides: list[str],
+    *,
+    config_file: Path | None = None,
+    run_dir: Path | None = None,
+    resume: Path | None = None,
+    smoke: bool = False,
+    json_output: bool = False,
+    allow_drift: bool = False,
+    arguments: list[str] | None = None,
+) -> int:
+    """Train a model and print the path of its run folder.
+
+    Args:
+        overrides: KEY=VALUE.
+        arguments: the whole command line, for the processes of a distributed run.
+
+    Returns:
+        The exit code.
+    """
+    plan = make_plan(
+        overrides, config_file=config_file, run_dir=run_dir, resume=resume, smoke=smoke, allow_drift=allow_drift
+    )
+    finished = already_finished(plan)
+    if finished is not None:
+        print(f"{plan.folder.path}: finished already, nothing to do", file=sys.stderr)
+        _show(finished, json_output)
+        return 0
+    processes = devices(plan.values)
+    if processes > 1 or (processes == 1 and plan.values["strategy"]["name"] != "single"):
+        return _train_in_processes(plan, processes, arguments, json_output, has_folder=bool(run_dir or resume))
+    from d2lcli.training import session, signals
+
+    try:
+        result = session.train(plan)
+    except signals.Stopped as stopped:
+        if session.is_first() and json_output:
+            _show(plan.folder.read_result(), json_output)
+        return stopped.exit_code
+    except D2LError:
+        if json_output and plan.folder.exists and session.is_first():
+            _show(plan.folder.read_result(), json_output)
+        raise
+    if session.is_first():
+        _show(result, json_output)
+    return 0
+
+
+def _train_in_processes(plan: Any, processes: int, arguments: list[str] | None, json_output: bool, *, has_folder: bool) -> int:
+    """Start this command once for each device; the first of them prints."""
+    from d2lcli.training.launch import launch
+
+    del json_output
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not has_folder:
+        words += ["--run-dir", str(plan.folder.path)]
+    return launch(words, processes)
+
+
+def _show(result: dict[str, Any], json_output: bool) -> None:
+    """The path of the run, or all of its result as one JSON object, as the last line on stdout."""
+    if json_output:
+        print(json.dumps(result, sort_keys=True), flush=True)
+    elif result.get("run"):
+        print(result["run"], flush=True)

@@ -1,0 +1,246 @@
+"""The one function that turns a checked config into live objects."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from d2lcli.data.dataset import Dataset
+from d2lcli.data.loader import Loader
+from d2lcli.errors import ConfigError
+from d2lcli.optim.param_groups import param_groups
+from d2lcli.parallel.single import Single
+from d2lcli.registry import DATASETS, INITIALIZERS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, STRATEGIES, TASKS
+from d2lcli.registry.core import Registry
+from d2lcli.registry.signatures import read_signature
+from d2lcli.training.ema import Ema
+from d2lcli.training.options import model_options
+from d2lcli.training.precision import LossScaler, autocast
+from d2lcli.training.seeding import make_deterministic, seed_everything
+
+LOADER = "d2lcli.data.loader:loader_options"
+
+
+@dataclass
+class Run:
+    """Live objects of a run; plain values stay in `values`.
+
+    Attributes:
+        module: what training calls: `model`, wrapped by the strategy and the compiler.
+        schedule: update or epoch (see `interval`) -> learning rate.
+        total_steps: updates of the whole run.
+        steps_per_epoch: updates of one pass over the training data.
+    """
+
+    values: dict[str, Any]
+    device: torch.device
+    precision: str
+    strategy: Single
+    dataset: Dataset
+    train: Loader
+    model: nn.Module
+    module: nn.Module
+    task: Any
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[int], float]
+    interval: str
+    total_steps: int
+    steps_per_epoch: int
+    autocast: Callable[[], Any] | None
+    scaler: LossScaler | None
+    ema: Ema | None
+
+
+def build(values: dict[str, Any]) -> Run:
+    """Build everything that training needs.
+
+    Args:
+        values: a checked config.
+
+    Raises:
+        ConfigError: a builder refuses its options.
+        DataError: the data is missing or damaged.
+    """
+    device = pick_device(values["hardware"])
+    strategy = _part(STRATEGIES, values["strategy"], device=device)
+    prepare(values, device)
+    dataset = build_data(values)
+    train = make_loader(values, dataset, "train", device, strategy, training=True)
+    model = build_model(values, dataset, device)
+    task = build_task(values)
+    check_task(task, values, dataset)
+    precision = pick_precision(values["hardware"]["precision"], device, model)
+    per_epoch = -(-len(train) // values["accumulate"])
+    total = values["steps"] or values["epochs"] * per_epoch
+    optimizer = _optimizer(values, model)
+    module = strategy.wrap(model)
+    if values["hardware"]["compile"]:
+        module = torch.compile(module)  # type: ignore[assignment]
+    seed_everything(values["seed"], strategy.rank)  # ranks part here: each has its own dropout masks
+    return Run(
+        values=values,
+        device=device,
+        precision=precision,
+        strategy=strategy,
+        dataset=dataset,
+        train=train,
+        model=model,
+        module=module,
+        task=task,
+        optimizer=optimizer,
+        schedule=_schedule(values, total, per_epoch),
+        interval=values["scheduler"]["interval"],
+        total_steps=total,
+        steps_per_epoch=per_epoch,
+        autocast=None if precision == "fp32" else autocast(device.type, precision),
+        scaler=LossScaler() if precision == "fp16" else None,
+        ema=Ema(model, values["ema"]) if values["ema"] else None,
+    )
+
+
+def pick_device(hardware: Mapping[str, Any]) -> torch.device:
+    """The device that the hardware profile names; `auto` is the GPU where there is one.
+
+    Raises:
+        ConfigError: the device is not here.
+    """
+    name = hardware["device"]
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        name = "cuda" if count else "cpu"
+    if name == "cpu":
+        return torch.device("cpu")
+    index = int(name.partition(":")[2] or os.environ.get("LOCAL_RANK", 0))
+    if index >= count:
+        seen = f"has {count} GPU{'s' if count != 1 else ''}" if count else "has no GPU that torch can use"
+        raise ConfigError(f"hardware.device: '{name}' is not here: this machine {seen}", "use hardware=cpu or hardware=auto")
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
+
+
+def pick_precision(name: str, device: torch.device, model: nn.Module) -> str:
+    """`auto` is bf16 where the hardware multiplies it natively and the model is large enough to gain from it."""
+    if name != "auto":
+        return name
+    large = sum(parameter.numel() for parameter in model.parameters()) >= 1_000_000
+    if device.type == "cuda":
+        return "bf16" if large and torch.cuda.is_bf16_supported() else "fp32"
+    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if large and native else "fp32"
+
+
+def prepare(values: Mapping[str, Any], device: torch.device) -> None:
+    """Threads, deterministic kernels, seed: all that is global to the process."""
+    if values["hardware"]["threads"]:
+        torch.set_num_threads(values["hardware"]["threads"])
+    make_deterministic(device)
+    seed_everything(values["seed"])  # the same on all ranks, so that they draw the same weights
+
+
+def build_data(values: Mapping[str, Any]) -> Dataset:
+    """The data set, cut to `data.limit` examples a split."""
+    node = values["data"]
+    loader_keys = read_signature(LOADER)
+    options = {key: value for key, value in node.items() if key not in loader_keys}
+    if "image_size" in DATASETS.parameters(node["name"]) and options.get("image_size") is None:
+        options["image_size"] = values["model"].get("image_size")
+    dataset: Dataset = _part(DATASETS, options)
+    if node["limit"]:
+        dataset = dataset.head(node["limit"])
+    return dataset
+
+
+def make_loader(
+    values: Mapping[str, Any],
+    dataset: Dataset,
+    split: str,
+    device: torch.device,
+    strategy: Single,
+    *,
+    training: bool = False,
+) -> Loader:
+    """The loader of a split: shuffled and augmented for training, in order and as it is for an evaluation.
+
+    Raises:
+        ConfigError: the data set has no such split, or the batch does not fit the data.
+    """
+    node = values["data"]
+    chosen = getattr(dataset, split, None)
+    if chosen is None:
+        raise ConfigError(f"data '{dataset.name}' has no split '{split}'", "use --split train or --split val")
+    try:
+        return Loader(
+            chosen,
+            batch_size=node["batch_size"] if training else min(node["eval_batch_size"], max(1, len(chosen))),
+            seed=values["seed"],
+            shuffle=training,
+            drop_last=node["drop_last"] and training,
+            rank=strategy.rank,
+            world_size=strategy.world_size,
+            device=device,
+            workers=node["workers"],
+            channels_last=values["hardware"]["channels_last"],
+        )
+    except ValueError as error:
+        raise ConfigError(f"data '{dataset.name}': {split}: {error}") from None
+
+
+def build_model(values: Mapping[str, Any], dataset: Dataset, device: torch.device) -> nn.Module:
+    """The model on its device, its weights drawn; lazy layers meet one example to learn their sizes."""
+    options = model_options(values, dataset.shape, dataset.num_outputs)
+    model: nn.Module = _part(MODELS, {"name": values["model"]["name"]} | options)
+    if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, *dataset.shape))
+        model.train()
+    if values["init"]:
+        _part(INITIALIZERS, values["init"])(model)
+    layout = torch.channels_last if values["hardware"]["channels_last"] else torch.preserve_format
+    return model.to(device, memory_format=layout)
+
+
+def build_task(values: Mapping[str, Any]) -> Any:
+    """The task with its loss and metrics."""
+    node = values["task"]
+    metrics = [METRICS.build(**({"name": item} if isinstance(item, str) else item)) for item in node["metrics"]]
+    return _part(TASKS, dict(node) | {"loss": LOSSES.get(node["loss"]), "metrics": metrics})
+
+
+def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:
+    """Refuse data that does not fit the task, before anything is trained."""
+    for split in (dataset.train, dataset.val):
+        try:
+            task.check(dataset.shape, dataset.num_outputs, split.targets)
+        except ValueError as error:
+            raise ConfigError(f"task '{values['task']['name']}' on data '{dataset.name}': {error}") from None
+
+
+def _part(registry: Registry, node: Mapping[str, Any], **live: Any) -> Any:
+    """Build the entry that `node` names; live objects go to the builders that have a place for them."""
+    name = node["name"]
+    options = {key: value for key, value in node.items() if key != "name"}
+    options |= {key: value for key, value in live.items() if key in registry.parameters(name)}
+    try:
+        return registry.build(name, **options)
+    except ValueError as error:
+        raise ConfigError(f"{registry.kind} '{name}': {error}") from None
+
+
+def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+    node = dict(values["optim"])
+    rules = {key: node.pop(key) for key in ("decay_bias", "decay_norm")}
+    groups = param_groups(model, node.get("weight_decay", 0.0), **rules)
+    optimizer: torch.optim.Optimizer = _part(OPTIMIZERS, node, params=groups)
+    return optimizer
+
+
+def _schedule(values: Mapping[str, Any], total_steps: int, per_epoch: int) -> Callable[[int], float]:
+    node = {key: value for key, value in values["scheduler"].items() if key != "interval"}
+    by_step = values["scheduler"]["interval"] == "step"
+    if "max_update" in node and node["max_update"] is None:
+        node["max_update"] = total_steps if by_step else -(-total_steps // per_epoch)
+    schedule: Callable[[int], float] = _part(SCHEDULERS, node | {"lr": values["optim"]["lr"]})
+    return schedule

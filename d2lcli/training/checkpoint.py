@@ -1,0 +1,294 @@
+"""Checkpoints: directories that are whole and verified, or do not exist.  Tensors in safetensors, the rest in JSON.
+
+    checkpoints/
+      step-00000100/        model.safetensors optimizer.safetensors [ema.safetensors] state.json manifest.json
+      step-00000137.stop/   written because of a signal; the next scheduled checkpoint replaces it
+      last, best            links for people; a resume trusts neither, it takes the newest intact directory
+
+A checkpoint is written to a temporary directory, every file synced, the manifest (sizes and SHA-256 of all files, and
+of itself) last, then the directory is renamed and its parent synced.  Nothing that is intact is removed before its
+successor is durable.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from d2lcli.errors import CheckpointError, clean
+from d2lcli.training.files import remove_tree, replace_link, sync_directory, to_json, write_synced
+
+FORMAT = 1
+NAME = re.compile(r"step-(\d{8,12})(\.stop)?")
+TENSOR_FILES = ("model", "optimizer", "ema", "batch")
+MAX_JSON = 1 << 28  # bytes: far above any real state, far below what would fill the memory
+
+
+@dataclass
+class Snapshot:
+    """The content of a checkpoint.
+
+    Args:
+        state: everything that is not a tensor, as JSON values.
+        tensors: file stem (model, optimizer, ema) -> tensor name -> tensor.
+        path: where it was read from.
+    """
+
+    state: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def step(self) -> int:
+        """Updates done when it was taken."""
+        return int(self.state["progress"]["step"])
+
+
+def write_snapshot(target: Path, snapshot: Snapshot) -> None:
+    """Write a snapshot to the directory `target`, which appears only when it is whole and durable.
+
+    Raises:
+        OSError: the disk is full, read-only, ...; nothing of the new checkpoint is left.
+    """
+    beside = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    os.mkdir(beside, 0o755)
+    try:
+        files = {}
+        aliases = {}
+        for stem, tensors in snapshot.tensors.items():
+            content, aliases[stem] = _serialise(tensors)
+            name = f"{stem}.safetensors"
+            files[name] = {"bytes": len(content), "sha256": write_synced(beside / name, content)}
+        content = to_json(snapshot.state | {"aliases": aliases})
+        files["state.json"] = {"bytes": len(content), "sha256": write_synced(beside / "state.json", content)}
+        manifest = {"format": FORMAT, "step": snapshot.step, "files": files}
+        write_synced(beside / "manifest.json", to_json(manifest | {"sha256": _digest(manifest)}))
+        sync_directory(beside)
+        if target.exists():  # a damaged one of the same name: an intact one is never written twice
+            remove_tree(target)
+        os.rename(beside, target)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    sync_directory(target.parent)
+
+
+def read_snapshot(path: Path, *, only: tuple[str, ...] = TENSOR_FILES) -> Snapshot:
+    """Read and verify a checkpoint directory.
+
+    Args:
+        path: the directory.
+        only: the tensor files to load; all files are verified in any case.
+
+    Raises:
+        CheckpointError: anything is missing or differs from the manifest; the file is named.
+    """
+    manifest = _read_json(path / "manifest.json")
+    listed = manifest.get("files")
+    if manifest.get("format") != FORMAT or not isinstance(listed, dict) or "state.json" not in listed:
+        raise CheckpointError(f"checkpoint {clean(path)}: manifest.json is damaged or of another format")
+    if manifest.pop("sha256", None) != _digest(manifest):
+        raise CheckpointError(f"checkpoint {clean(path)}: manifest.json is damaged (its checksum differs)")
+    allowed = {"state.json", *(f"{stem}.safetensors" for stem in TENSOR_FILES)}
+    if odd := sorted(set(listed) - allowed):
+        raise CheckpointError(f"checkpoint {clean(path)}: the manifest names an unknown file '{clean(odd[0], 60)}'")
+    content = {name: _verified(path / name, entry) for name, entry in listed.items()}
+    state = _parse(content["state.json"], path / "state.json")
+    tensors = {}
+    for stem in TENSOR_FILES:
+        name = f"{stem}.safetensors"
+        if name in content and stem in only:
+            tensors[stem] = _deserialise(content[name], state.get("aliases", {}).get(stem, {}), path / name)
+    return Snapshot(state, tensors, path)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def _verified(path: Path, entry: Any) -> bytes:
+    try:
+        size, digest = int(entry["bytes"]), str(entry["sha256"])
+        if path.is_symlink() or not path.is_file():
+            raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is missing or not a plain file")
+        if path.stat().st_size != size:
+            raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged (wrong size)")
+        content = path.read_bytes()
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} cannot be read: {clean(error)}") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged (its checksum differs)")
+    return content
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON:
+            raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is missing or not a plain file")
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} cannot be read: {clean(error)}") from None
+    return _parse(content, path)
+
+
+def _parse(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged (not a JSON object)")
+    return value
+
+
+def _serialise(tensors: Mapping[str, Tensor]) -> tuple[bytes, dict[str, str]]:
+    """Bytes of a safetensors file, and the names of tied tensors that are stored once: alias -> stored name."""
+    stored: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and place in first:
+            aliases[name] = first[place]
+            continue
+        first[place] = name
+        stored[name] = tensor.detach().cpu().contiguous().clone() if tensor.numel() else tensor.detach().cpu()
+    return save_tensors(stored), aliases
+
+
+def _deserialise(content: bytes, aliases: Mapping[str, str], path: Path) -> dict[str, Tensor]:
+    try:
+        tensors = load_tensors(content)
+        return tensors | {alias: tensors[name] for alias, name in aliases.items()}
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged: {clean(error)}") from None
+
+
+class Checkpoints:
+    """The `checkpoints/` folder of a run.
+
+    Args:
+        folder: the folder; made when the first checkpoint is written.
+        keep: how many scheduled checkpoints stay beside the best one, at least 1.
+        say: told of damage, one line each.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2, say: Callable[[str], None] = print) -> None:
+        self.folder = folder
+        self.keep = keep
+        self.say = say
+
+    def steps(self) -> list[tuple[int, bool, Path]]:
+        """(step, scheduled, path) of every checkpoint directory, intact or not, the newest last."""
+        found = []
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                match = NAME.fullmatch(path.name)
+                if match and path.is_dir() and not path.is_symlink():
+                    found.append((int(match[1]), match[2] is None, path))
+        return sorted(found)
+
+    def newest(self) -> Snapshot | None:
+        """The newest intact checkpoint; None where none was ever written.  By number, never by time or link.
+
+        Raises:
+            CheckpointError: there are checkpoints, and all are damaged.
+        """
+        found = self.steps()
+        for _, _, path in reversed(found):
+            try:
+                return read_snapshot(path)
+            except CheckpointError as error:
+                self.say(f"warning: {error.message}; trying the one before")
+        if found:
+            raise CheckpointError(
+                f"{clean(self.folder)}: all {len(found)} checkpoints are damaged",
+                "nothing was changed; start a new run in another folder",
+            )
+        return None
+
+    def save(self, snapshot: Snapshot, *, stop: bool = False, best: int | None = None) -> Path:
+        """Write a checkpoint, move the links, then prune.
+
+        Args:
+            snapshot: what to write.
+            stop: written because of a signal, between the scheduled ones.
+            best: the step of the best checkpoint so far.
+        """
+        path = self.folder / f"step-{snapshot.step:08d}{'.stop' if stop else ''}"
+        if not self.folder.is_dir():
+            self.folder.mkdir(mode=0o755)  # not its parents: a run folder that was removed stays removed
+            sync_directory(self.folder.parent)
+        write_snapshot(path, snapshot)
+        for step, scheduled, other in self.steps():  # what was damaged, and passed over by the resume
+            if (step, scheduled) > (snapshot.step, not stop):
+                remove_tree(other)
+        replace_link(self.folder / "last", path.name)
+        if best is not None and (self.folder / f"step-{best:08d}").is_dir():
+            replace_link(self.folder / "best", f"step-{best:08d}")
+        self.prune(best)
+        return path
+
+    def prune(self, best: int | None) -> None:
+        """Keep the newest `keep` scheduled checkpoints and the best; a stop checkpoint only while it is the newest."""
+        found = self.steps()
+        scheduled = [step for step, is_scheduled, _ in found if is_scheduled]
+        kept = {*scheduled[-self.keep :], best}
+        for step, is_scheduled, path in found:
+            newest = path == found[-1][2]
+            if not newest and (not is_scheduled or step not in kept):
+                remove_tree(path)
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written or half-removed."""
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                if re.search(r"\.tmp-\d+$|\.del$", path.name):
+                    if path.is_dir() and not path.is_symlink():
+                        shutil.rmtree(path)
+                    else:
+                        path.unlink()
+
+    def find(self, which: str) -> Path:
+        """The directory of `best`, `last` (the newest), a step number, or a path.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        found = self.steps()
+        if which == "last" and found:
+            return found[-1][2]
+        link = self.folder / "best"
+        if which == "best" and link.is_symlink() and NAME.fullmatch(os.readlink(link)):
+            return self.folder / os.readlink(link)
+        if which == "best" and found:  # a run without an evaluation has no best one
+            return found[-1][2]
+        for step, scheduled, path in found:
+            if which == str(step) and scheduled:
+                return path
+        path = Path(which)
+        if which not in ("best", "last") and (path / "manifest.json").is_file():
+            return path
+        known = ", ".join(str(step) for step, _, _ in found)
+        raise CheckpointError(
+            f"no checkpoint '{clean(which, 80)}' in {clean(self.folder)}" + (f" (steps: {known})" if known else ""),
+            "use best, last, a step number or the path of a checkpoint folder",
+        )
+
+
+def all_finite(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether no floating-point tensor holds NaN or an infinity."""
+    floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in floats)

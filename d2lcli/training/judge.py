@@ -1,0 +1,64 @@
+"""Evaluates a finished run from its folder alone."""
+
+from pathlib import Path
+from typing import Any
+
+from d2lcli import config as configs
+from d2lcli.parallel.single import single
+from d2lcli.training.build import (
+    build_data,
+    build_model,
+    build_task,
+    check_task,
+    make_loader,
+    pick_device,
+    pick_precision,
+    prepare,
+)
+from d2lcli.training.checkpoint import Checkpoints, read_snapshot
+from d2lcli.training.evaluate import Evaluation, evaluate_model
+from d2lcli.training.plan import load_config
+from d2lcli.training.runfolder import RunFolder
+from d2lcli.training.state import load_weights
+
+
+def evaluate(
+    path: Path, overrides: list[str], *, checkpoint: str = "best", split: str = "val"
+) -> tuple[Evaluation, dict[str, Any]]:
+    """Rebuild a run's model and data, and evaluate.
+
+    Args:
+        path: the run folder; it is only read.
+        overrides: KEY=VALUE changes to the run's config, such as other metrics or another data set.
+        checkpoint: best, last, a step number, or the path of a checkpoint folder.
+        split: train or val, or test where the data has one.
+
+    Returns:
+        The evaluation, and facts for the report: run, checkpoint, step, split, examples.
+
+    Raises:
+        CheckpointError: no run, no such checkpoint, a damaged one, or one of another model.
+    """
+    folder = RunFolder(path)
+    values = load_config(folder)
+    if overrides:
+        values = configs.amend(values, overrides).values
+    chosen = Checkpoints(folder.path / "checkpoints").find(checkpoint)
+    snapshot = read_snapshot(chosen, only=("model", "ema"))
+    device = pick_device(values["hardware"])
+    prepare(values, device)
+    dataset = build_data(values)
+    model = build_model(values, dataset, device)
+    load_weights(model, snapshot.tensors["model"] | snapshot.tensors.get("ema", {}), snapshot)
+    task = build_task(values)
+    check_task(task, values, dataset)
+    loader = make_loader(values, dataset, split, device, single())
+    precision = pick_precision(values["hardware"]["precision"], device, model)
+    cast = None
+    if precision != "fp32":
+        from d2lcli.training.precision import autocast
+
+        cast = autocast(device.type, precision)
+    found = evaluate_model(model, task, loader, single(), device=device, autocast=cast)
+    facts = {"run": str(path), "checkpoint": str(chosen), "step": snapshot.step, "split": split, "examples": found.examples}
+    return found, facts

@@ -1,0 +1,81 @@
+"""Starts the processes of a distributed run on this machine, under torch's elastic launcher."""
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from d2lcli.errors import WorkerLostError
+
+OWN_CODES = range(1, 8)
+
+
+def in_group() -> bool:
+    """Whether somebody (torchrun, SLURM with torchrun, or `launch`) started this process as one of several."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends: a killed launcher leaves no trainer behind.  Linux only."""
+    if os.environ.get("D2L_LAUNCHED") and sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
+        if os.getppid() == 1:
+            os._exit(128 + signal.SIGKILL)
+
+
+def launch(arguments: list[str], processes: int) -> int:
+    """Run `d2l ARGUMENTS` in several processes; return the exit code for the shell.
+
+    Args:
+        arguments: of the command, the same for all.
+        processes: how many.
+
+    Raises:
+        WorkerLostError: a process was killed or crashed; its rank and signal are named.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    meeting = Path(tempfile.mkdtemp(prefix="d2l-meeting-"))
+    threads = max(1, len(os.sched_getaffinity(0)) // processes)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ["D2L_MEETING"] = str(meeting / "group")
+    os.environ["D2L_LAUNCHED"] = "1"
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=meeting.name,
+        rdzv_backend="c10d",
+        rdzv_endpoint=str(meeting / "launcher"),
+        rdzv_configs={"store_type": "file"},
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        monitor_interval=0.1,
+        logs_specs=DefaultLogsSpecs(log_dir=str(meeting / "logs")),
+    )
+    command = ["-m", "d2lcli", *arguments]
+    try:
+        elastic_launch(config, sys.executable)(*command)
+        return 0
+    except SignalException as stopped:
+        return 128 + stopped.sigval
+    except ChildFailedError as lost:
+        rank, failure = lost.get_first_failure()
+        return _explain(rank, failure.exitcode)
+    finally:
+        shutil.rmtree(meeting, ignore_errors=True)
+
+
+def _explain(rank: int, code: int) -> int:
+    """A worker's own exit code where it is one of ours: it has said why.  Anything else is a lost worker."""
+    if code in OWN_CODES or code in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
+        return code
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    raise WorkerLostError(
+        f"the process of rank {rank} {how}; the others were stopped", "go on from the last checkpoint: d2l train --resume RUN"
+    )

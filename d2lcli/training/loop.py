@@ -1,0 +1,349 @@
+"""The one training loop.  A task owns its step; the loop owns everything around it.
+
+An update (a "step") is `accumulate` batches, or fewer at the end of an epoch, weighted by their examples, so that it
+equals the step on one large batch.  Checkpoints and stops happen between updates, so a position never lies inside an
+accumulation.
+"""
+
+import math
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from d2lcli.data.loader import Loader
+from d2lcli.errors import NonFiniteError
+from d2lcli.training import signals
+from d2lcli.training.build import Run
+from d2lcli.training.checkpoint import Checkpoints, all_finite, write_snapshot
+from d2lcli.training.evaluate import Evaluation, Interrupted, evaluate_model
+from d2lcli.training.logbook import Logbook
+from d2lcli.training.progress import Progress, numbers
+from d2lcli.training.state import Position, capture
+
+SAVE, STOP = 1, 2  # what signals ask for; beside STOP, the signal's number is shifted above the two
+
+
+class Trainer:
+    """Trains a built run from a position to its end.
+
+    Args:
+        run: live objects.
+        val: loader of the validation split.
+        folder: the run folder.
+        checkpoints: where snapshots go.
+        logbook: where rows go; None in all processes but the first.
+        progress: what a person sees.
+        position: where to start.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        val: Loader,
+        folder: Path,
+        checkpoints: Checkpoints,
+        logbook: Logbook | None,
+        progress: Progress,
+        position: Position,
+    ) -> None:
+        self.run, self.val, self.folder = run, val, folder
+        self.checkpoints, self.logbook, self.progress = checkpoints, logbook, progress
+        self.at = position
+        self.values = run.values
+        self.on_cpu = run.device.type == "cpu"
+        self.several = run.strategy.world_size > 1
+        self.weighted = self.several or self.values["accumulate"] > 1
+        self.params = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+        self.saved: tuple[int, ...] | None = position.mark if position.step else None
+        self.loss_sum: Any = position.loss_sum  # a number on the CPU, a tensor on a GPU: nobody waits for it
+        self.grad_norm: Tensor | None = None
+        self.rate = 0.0
+        self.flags = 0
+        self._shown: dict[str, Any] = {}
+        self._clock = time.perf_counter()
+
+    # The course of a run.
+
+    def fit(self) -> None:
+        """Train to the end.
+
+        Raises:
+            Stopped: by a signal, after saving.
+            NonFiniteError: the loss is NaN or infinite; the weights before that update are kept.
+        """
+        self._clock = time.perf_counter()
+        with signals.watching():
+            while not self.done:
+                self._train_epoch()
+                self._end_epoch()
+            if self.at.evaluated != self.at.step:  # a resume between the last update and its evaluation
+                self._end_epoch()
+            self._save_if_new()
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has had all its updates, or has stopped improving."""
+        patience = self.values["patience"]
+        return self.at.step >= self.run.total_steps or (patience is not None and self.at.waiting >= patience)
+
+    def _train_epoch(self) -> None:
+        """From the current batch to the end of the pass, or of the run."""
+        run, at, loader = self.run, self.at, self.run.train
+        accumulate, per_batch = self.values["accumulate"], run.interval == "step"
+        log_every, every = self.values["log_every"], self.values["checkpoint_every"]
+        batches, total = len(loader), run.total_steps
+        next_tick = time.perf_counter() + self.progress.every
+        run.model.train()
+        if run.module is not run.model:
+            run.module.train()
+        self._set_rate(run.schedule(at.step if per_batch else at.epoch))
+        for batch in loader.batches(at.epoch, at.batch):
+            index = at.batch
+            at.batch += 1
+            last = at.batch == batches or accumulate == 1 or at.batch % accumulate == 0
+            self._backward(batch, index, last)
+            if not last:
+                continue
+            at.step += 1
+            logs = at.step % log_every == 0
+            self._update(logs)
+            if logs:
+                self._log()
+            if per_batch:
+                self._set_rate(run.schedule(at.step))
+            if time.perf_counter() >= next_tick:
+                self.progress.tick(at.step, self._recent(), self._speed())
+                next_tick = time.perf_counter() + self.progress.every
+            if every and at.step % every == 0 and at.batch < batches and at.step < total:
+                self._save()
+            if self.flags:
+                self._obey()
+            if at.step >= total:
+                return
+
+    def _end_epoch(self) -> None:
+        """Evaluate, judge, save.  The evaluation of a stopped run is made after its resume."""
+        at, batches = self.at, len(self.run.train)
+        whole = at.batch >= batches
+        due = (at.epoch + 1) % self.values["eval_every"] == 0 and whole
+        better = False
+        if (due or at.step >= self.run.total_steps) and at.evaluated != at.step:
+            better = self._judge(self._evaluate())
+        if whole:
+            at.epoch, at.batch = at.epoch + 1, 0
+        every = self.values["checkpoint_every"]
+        if better or self.done or every is None or at.step % every == 0:
+            self._save_if_new()
+        self.flags = self._agree(self._wishes())
+        if self.flags and not self.done:
+            self._obey()
+
+    # One update.
+
+    def _backward(self, batch: tuple[Tensor, Tensor], index: int, last: bool) -> None:
+        """Forward and backward of one batch; the loss is checked before anything depends on it."""
+        run = self.run
+        size = len(batch[1])
+        weight = self._weight(index, size) if self.weighted else 1.0
+        hold = run.module.no_sync() if self.several and not last else None  # type: ignore[operator]
+        with hold or nullcontext():
+            if run.autocast is None:
+                loss = run.task.train_loss(run.module, batch)
+            else:
+                with run.autocast():
+                    loss = run.task.train_loss(run.module, batch)
+            if self.on_cpu:
+                value = loss.item()
+                if not math.isfinite(value):
+                    self._non_finite(batch, value)
+                self.loss_sum += value * size
+            else:  # nobody waits for the device: what it computed is read at the logging interval
+                self.loss_sum = self.loss_sum + loss.detach().double() * size
+            self.at.loss_count += size
+            if weight != 1.0:
+                loss = loss * weight
+            (run.scaler.scale(loss) if run.scaler else loss).backward()
+
+    def _weight(self, index: int, local: int) -> float:
+        """What a batch's mean loss counts in its update, so that the update is the mean over all its examples."""
+        loader, accumulate = self.run.train, self.values["accumulate"]
+        start = index - index % accumulate
+        group = range(start, min(start + accumulate, len(loader)))
+        total = sum(loader.global_size(other) for other in group)
+        return local * self.run.strategy.world_size / total  # DDP takes the mean over processes
+
+    def _update(self, measure: bool) -> None:
+        """Unscale, clip, step, average."""
+        run, values = self.run, self.values
+        if run.scaler is not None and run.scaler.unscale_(self.params):
+            run.scaler.update(True)
+            run.optimizer.zero_grad()
+        else:
+            if values["clip_value"] is not None:
+                torch.nn.utils.clip_grad_value_(self.params, values["clip_value"])
+            if values["clip_norm"] is not None:
+                self.grad_norm = torch.nn.utils.clip_grad_norm_(self.params, values["clip_norm"])
+            elif measure:
+                self.grad_norm = torch.nn.utils.get_total_norm([p.grad for p in self.params if p.grad is not None])
+            run.optimizer.step()
+            run.optimizer.zero_grad()
+            if run.scaler is not None:
+                run.scaler.update(False)
+            if run.ema is not None:
+                run.ema.update()
+        self.flags = self._agree(self._wishes()) if self.several else self._wishes()
+
+    def _set_rate(self, rate: float) -> None:
+        if rate != self.rate:
+            self.rate = rate
+            for group in self.run.optimizer.param_groups:
+                group["lr"] = rate * group.get("lr_mult", 1.0)
+
+    # Signals.
+
+    def _wishes(self) -> int:
+        """What this process was asked to do by signals, as flags."""
+        state = signals.state
+        return (STOP | state.requested << 3 if state.requested else 0) | (SAVE if state.save_now else 0)
+
+    def _agree(self, flags: int) -> int:
+        return self.run.strategy.agree(flags) if self.several else flags
+
+    def _obey(self) -> None:
+        """Save, and stop where a signal asked for it."""
+        signals.state.save_now = False
+        self._save(stop=True)
+        if self.flags & STOP:
+            raise signals.Stopped(self.flags >> 3)
+
+    # Evaluation and logs.
+
+    def _evaluate(self) -> Evaluation:
+        run = self.run
+        self.progress.tick(self.at.step, self._recent(), self._speed())
+        run.strategy.share_buffers(run.model)
+        stop = None if self.several else lambda: signals.state.requested != 0
+        averaged = run.ema.swap(run.model) if run.ema else nullcontext()
+        try:
+            with averaged:
+                found = evaluate_model(
+                    run.model, run.task, self.val, run.strategy, device=run.device, autocast=run.autocast, stop=stop
+                )
+        except Interrupted:
+            self.flags = self._wishes()
+            self._obey()
+            raise
+        self._lap(training=False)
+        return found
+
+    def _judge(self, found: Evaluation) -> bool:
+        """Log an evaluation; say whether it is the best so far."""
+        at = self.at
+        at.evaluated, at.last = at.step, found.values
+        self._row("val", found.values)
+        monitor, largest = self._monitor()
+        value = found.values[monitor]
+        sign = 1.0 if largest else -1.0
+        better = math.isfinite(value) and (at.best is None or sign * (value - at.best) > self.values["min_delta"])
+        if better:
+            at.best, at.best_step, at.waiting = value, at.step, 0
+        else:
+            at.waiting += 1
+        mark = "  best so far" if better else ""
+        self.progress.say(
+            f"epoch {self._epochs():g}  step {at.step}/{self.run.total_steps}  {numbers(self._recent())}  "
+            f"val {numbers(found.values)}  {self._speed():,.0f} examples/s{mark}"
+        )
+        return better
+
+    def _monitor(self) -> tuple[str, bool]:
+        """The value that decides which checkpoint is best, and whether larger is better."""
+        task, name = self.run.task, self.values["monitor"]
+        if name is None or name == task.monitor:
+            return task.monitor, task.mode == "max"
+        if name == "loss":
+            return "loss", False
+        return name, task.metrics[name].higher_is_better
+
+    def _epochs(self) -> float:
+        return self.at.epoch + self.at.batch / len(self.run.train)
+
+    def _recent(self) -> dict[str, Any]:
+        count = self.at.loss_count
+        return {"loss": float(self.loss_sum) / count} if count else self._shown
+
+    def _log(self) -> None:
+        """Write the mean loss since the last row, and start the next interval."""
+        at = self.at
+        total, count = float(self.loss_sum), float(at.loss_count)
+        if self.several:
+            sums = torch.tensor([total, count], dtype=torch.float64, device=self.run.device)
+            total, count = self.run.strategy.sum(sums).tolist()
+        loss = total / count
+        if not math.isfinite(loss):
+            raise self._stopped_by_loss(loss)
+        values = {"loss": loss, "lr": self.rate}
+        if self.grad_norm is not None:
+            values["grad_norm"] = float(self.grad_norm)
+        self.loss_sum, at.loss_sum, at.loss_count = 0.0, 0.0, 0
+        self._shown = {"loss": loss}
+        self._row("train", values)
+
+    def _row(self, split: str, values: dict[str, Any]) -> None:
+        speed = self._speed()
+        if self.logbook is not None:
+            self.logbook.row(self.at.step, self._epochs(), split, values, self.at.seconds)
+            self.logbook.scalars(self.at.step, {"speed/examples_per_second": speed})
+
+    def _speed(self) -> float:
+        """Training examples per second; takes the time up to now into the position."""
+        self._lap(training=True)
+        at, loader = self.at, self.run.train
+        seen = at.epoch * len(loader.split) + min(at.batch * loader.batch_size, len(loader.split))
+        return seen / at.train_seconds if at.train_seconds else 0.0
+
+    def _lap(self, *, training: bool) -> None:
+        now = time.perf_counter()
+        spent, self._clock = now - self._clock, now
+        self.at.seconds += spent
+        self.at.train_seconds += spent if training else 0.0
+
+    # Saving.
+
+    def _save_if_new(self) -> None:
+        if self.saved != self.at.mark:
+            self._save()
+
+    def _save(self, *, stop: bool = False) -> None:
+        """Write a checkpoint of this position."""
+        if stop and self.saved == self.at.mark:
+            return
+        self._lap(training=True)
+        self.at.loss_sum = float(self.loss_sum)
+        log = self.logbook.position() if self.logbook is not None else {}
+        snapshot = capture(self.run, self.at, log)
+        if not all_finite(snapshot.tensors["model"]):
+            raise self._stopped_by_loss(float("nan"), "the weights are not finite")
+        if self.run.strategy.rank == 0:
+            self.checkpoints.save(snapshot, stop=stop, best=self.at.best_step)
+        self.saved = self.at.mark
+
+    def _non_finite(self, batch: tuple[Tensor, Tensor], value: float) -> None:
+        """Keep the batch and the state before the update, for whoever looks for the cause, and stop."""
+        snapshot = capture(self.run, self.at, {}) if not self.several else None
+        if snapshot is not None:
+            names = ("inputs", "targets")
+            snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch, strict=True)}
+            write_snapshot(self.folder / "nonfinite", snapshot)
+        raise self._stopped_by_loss(value)
+
+    def _stopped_by_loss(self, value: float, what: str = "") -> NonFiniteError:
+        what, kept = what or f"the loss is {value}", self.folder / "nonfinite"
+        return NonFiniteError(
+            f"step {self.at.step}: {what} (learning rate {self.rate:g}); stopped before the update",
+            "try a smaller optim.lr, or clip_norm=1" + (f"; the batch and the state are in {kept}" if kept.is_dir() else ""),
+        )

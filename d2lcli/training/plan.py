@@ -1,0 +1,143 @@
+"""Decides what a `train` command is to do: a new run, or an old one to go on with.  Imports no torch."""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from d2lcli import config as configs
+from d2lcli.errors import CheckpointError, ConfigError, clean
+from d2lcli.training.runfolder import RunFolder, new_path
+
+# Two updates and an evaluation of a few examples: every stage of a run within seconds.
+SMOKE = ("steps=2", "data.limit=8", "data.batch_size=4", "data.eval_batch_size=8", "log_every=1")
+
+# Keys that change what is logged, kept or how fast it goes, but no weight.
+HARMLESS = ("log_every", "keep", "checkpoint_every", "data.workers", "data.eval_batch_size", "strategy.timeout")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do.
+
+    Attributes:
+        values: the checked config.
+        folder: the run folder.
+        resume: whether a run stands there already.
+        overrides: as the user gave them, for the record.
+    """
+
+    values: dict[str, Any]
+    folder: RunFolder
+    resume: bool
+    overrides: list[str]
+    config_file: Path | None = None
+
+
+def make_plan(
+    overrides: Sequence[str],
+    *,
+    config_file: Path | None = None,
+    run_dir: Path | None = None,
+    resume: Path | None = None,
+    smoke: bool = False,
+    allow_drift: bool = False,
+) -> Plan:
+    """Compose and check everything that can be checked without torch.
+
+    Args:
+        overrides: KEY=VALUE.
+        config_file: YAML beneath the overrides.
+        run_dir: folder of a new run; the default is one below `runs/`.
+        resume: folder of a run to go on with.  Where nothing was begun there yet and overrides are given, the run is
+            begun there, so that a requeued job can use one command for its first start and every later one.
+        smoke: cut everything down to two updates.
+        allow_drift: go on though the config changes the trajectory.
+
+    Raises:
+        ConfigError: a wrong config, or one that may not be changed on resume.
+        CheckpointError: there is nothing to resume.
+    """
+    given = [*SMOKE, *overrides] if smoke else list(overrides)
+    if resume is None:
+        values = configs.compose(given, config_file=config_file).values
+        path = run_dir or new_path(values["model"]["name"], values["data"]["name"])
+        return Plan(values, RunFolder(path), False, given, config_file)
+    if run_dir is not None and run_dir.resolve() != resume.resolve():
+        raise ConfigError("--run-dir and --resume name different folders", "a resumed run goes on in its own folder")
+    folder = RunFolder(resume)
+    if not folder.exists:
+        if not overrides and config_file is None:
+            folder.require()
+        values = configs.compose(given, config_file=config_file).values
+        return Plan(values, folder, False, given, config_file)
+    saved = load_config(folder)
+    if not given and config_file is None:
+        return Plan(saved, folder, True, [])
+    values = configs.amend(saved, given, config_file=config_file).values
+    check_drift(saved, values, allow_drift=allow_drift)
+    return Plan(values, folder, True, given, config_file)
+
+
+def load_config(folder: RunFolder) -> dict[str, Any]:
+    """The config of a run, checked like any other: it may come from anywhere.
+
+    Raises:
+        CheckpointError: there is no run, or its config is damaged.
+    """
+    folder.require()
+    try:
+        return configs.from_values(configs.load_yaml(folder.path / "config.yaml")).values
+    except ConfigError as error:
+        raise CheckpointError(f"{clean(folder.path / 'config.yaml')}: {'; '.join(error.lines[:3])}") from None
+
+
+def check_drift(old: dict[str, Any], new: dict[str, Any], *, allow_drift: bool) -> None:
+    """Name what differs; refuse what changes the trajectory.
+
+    Raises:
+        ConfigError: such a difference, and `allow_drift` is not given.
+    """
+    changes = configs.differences(old, new)
+    drift = [change for change in changes if not _is_harmless(change[0], new)]
+    for key, before, after in changes:
+        print(f"config differs: {key}: {clean(before, 60)} -> {clean(after, 60)}", file=sys.stderr)
+    if drift and not allow_drift:
+        raise ConfigError(
+            [f"{key}: {clean(before, 60)} -> {clean(after, 60)} would change the course of the run" for key, before, after in drift],
+            "leave it out, or say --allow-drift, or start a new run",
+        )
+
+
+def _is_harmless(key: str, values: dict[str, Any]) -> bool:
+    """A longer run is harmless where the schedule does not depend on the length of the run."""
+    if key in ("epochs", "steps", "patience"):
+        return values["scheduler"].get("max_update", "absent") is not None
+    return key in HARMLESS
+
+
+def devices(values: dict[str, Any]) -> int:
+    """How many processes this process has to start: 0 where it is to train by itself."""
+    wanted = values["hardware"]["devices"]
+    grouped = "RANK" in os.environ and "WORLD_SIZE" in os.environ
+    if values["strategy"]["name"] == "single":
+        if wanted > 1:
+            raise ConfigError(f"hardware.devices: {wanted} needs a parallel strategy", "use hardware=ddp")
+        if grouped and int(os.environ["WORLD_SIZE"]) > 1:
+            raise ConfigError(f"strategy=single, but this is one of {os.environ['WORLD_SIZE']} processes", "use hardware=ddp")
+        return 0
+    return 0 if grouped else wanted
+
+
+def already_finished(plan: Plan) -> dict[str, Any] | None:
+    """The result of a run that needs nothing more, else None."""
+    if not plan.resume:
+        return None
+    result = plan.folder.read_result()
+    wanted = plan.values["steps"] or plan.values["epochs"]
+    same = result.get("status") == "finished" and result.get("length") == wanted
+    if same and not (plan.folder.path / "checkpoints").is_dir():
+        raise CheckpointError(f"{clean(plan.folder.path)}: the run is finished, but its checkpoints are gone")
+    return result if same else None

@@ -1,0 +1,204 @@
+"""A training from its plan to its result: folder, live objects, checkpoint, loop, result.json."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from d2lcli.config import dump_yaml
+from d2lcli.errors import CheckpointError, D2LError, MemoryFullError, clean
+from d2lcli.training import signals
+from d2lcli.training.build import Run, build, make_loader
+from d2lcli.training.checkpoint import Checkpoints, Snapshot, read_snapshot
+from d2lcli.training.files import replace_file, to_json
+from d2lcli.training.launch import die_with_parent
+from d2lcli.training.logbook import Logbook
+from d2lcli.training.loop import Trainer
+from d2lcli.training.plan import Plan
+from d2lcli.training.progress import Progress, make_progress
+from d2lcli.training.runfolder import describe
+from d2lcli.training.state import Position, restore
+
+
+def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
+    """Train as planned.
+
+    Args:
+        plan: what to do.
+        quiet: no progress on stderr.
+
+    Returns:
+        The content of result.json.
+
+    Raises:
+        Stopped: by a signal, after saving.
+        D2LError: anything that the user can mend.
+    """
+    die_with_parent()
+    first = is_first()
+    folder = plan.folder
+    if first:
+        _open_folder(plan)
+    run: Run | None = None
+    try:
+        run = build(plan.values)
+        trainer = _trainer(plan, run, first, quiet=quiet)
+        return _fit(plan, run, trainer, first)
+    except Exception as error:
+        if first and folder.exists and not isinstance(error, signals.Stopped):
+            _record_failure(plan, error)
+        if _is_memory(error):
+            raise MemoryFullError(
+                f"out of memory: {clean(error, 120)}",
+                f"use a smaller data.batch_size (now {plan.values['data']['batch_size']}) with accumulate=2, or hardware.precision=bf16",
+            ) from error
+        raise
+    finally:
+        if run is not None and run.strategy.world_size > 1 and sys.exc_info()[0] is None:
+            run.strategy.close()
+        folder.release()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    import os
+
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def _open_folder(plan: Plan) -> None:
+    folder = plan.folder
+    if not plan.resume:
+        folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
+        return
+    folder.lock()
+    folder.sign()
+    if plan.overrides:
+        replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())
+
+
+def _trainer(plan: Plan, run: Run, first: bool, *, quiet: bool) -> Trainer:
+    """Everything around the loop, at the position of the newest checkpoint."""
+    folder, values = plan.folder.path, plan.values
+    progress = make_progress(run.total_steps, 0, quiet=quiet or not first)
+    checkpoints = Checkpoints(folder / "checkpoints", values["keep"], progress.say)
+    if first:
+        checkpoints.sweep()
+    snapshot = _newest(plan, run, checkpoints, first)
+    position = restore(run, snapshot) if snapshot else Position()
+    val = make_loader(values, run.dataset, "val", run.device, run.strategy)
+    _introduce(run, val, progress)
+    if snapshot:
+        progress.say(f"resumed at step {position.step} from {snapshot.path}")
+    elif plan.resume:
+        progress.say("no checkpoint was written yet: resumed at step 0")
+    logbook = None
+    if first:
+        _record_facts(plan, run)
+        logbook = Logbook(folder, snapshot.state["log"] if snapshot else None)
+        if not logbook.complete:
+            progress.say("warning: the logs end before the checkpoint: some rows are lost")
+    progress.close()
+    progress = make_progress(run.total_steps, position.step, quiet=quiet or not first)
+    return Trainer(run, val, folder, checkpoints, logbook, progress, position)
+
+
+def _newest(plan: Plan, run: Run, checkpoints: Checkpoints, first: bool) -> Snapshot | None:
+    """The snapshot to go on from; with several processes the first one decides which."""
+    snapshot = checkpoints.newest() if first and plan.resume else None
+    if run.strategy.world_size > 1:
+        code = -1
+        if snapshot is not None and snapshot.path is not None:
+            code = 2 * snapshot.step + (not snapshot.path.name.endswith(".stop"))
+        code = run.strategy.agree(code)
+        if code >= 0 and not first:
+            name = f"step-{code // 2:08d}{'' if code % 2 else '.stop'}"
+            snapshot = read_snapshot(checkpoints.folder / name)
+    if snapshot is not None and len(snapshot.state["ranks"]) != run.strategy.world_size:
+        raise CheckpointError(
+            f"checkpoint {clean(snapshot.path)}: written by {len(snapshot.state['ranks'])} processes, "
+            f"not {run.strategy.world_size}; the run would not be the same",
+            "resume with the same hardware.devices",
+        )
+    return snapshot
+
+
+def _introduce(run: Run, val: Any, progress: Progress) -> None:
+    names = run.values
+    count = sum(parameter.numel() for parameter in run.model.parameters())
+    where = f" on {run.strategy.world_size} processes" if run.strategy.world_size > 1 else ""
+    progress.say(f"{names['model']['name']}: {count:,} parameters; {names['optim']['name']}, {names['scheduler']['name']}")
+    progress.say(
+        f"{run.dataset.name} ({run.dataset.found}): {len(run.train.split):,} training, {len(val.split):,} validation examples"
+    )
+    progress.say(f"{run.device}, {run.precision}{where}; {run.total_steps} updates of {names['data']['batch_size']} examples")
+
+
+def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
+    status = "failed"
+    try:
+        trainer.fit()
+        status = "finished"
+    except signals.Stopped as stopped:
+        status = "stopped"
+        trainer.progress.say(
+            f"stopped by {stopped} at step {trainer.at.step}, saved; go on with: d2l train --resume {plan.folder.path}"
+        )
+        raise
+    finally:
+        trainer.progress.close()
+        if trainer.logbook is not None:
+            trainer.logbook.close()
+        if first and status != "failed":
+            result = summarise(plan, run, trainer, status)
+            replace_file(plan.folder.path / "result.json", to_json(result))
+    return result if first else {}
+
+
+def summarise(plan: Plan, run: Run, trainer: Trainer, status: str) -> dict[str, Any]:
+    """The content of result.json."""
+    at = trainer.at
+    monitor, _ = trainer._monitor()
+    return {
+        "run": str(plan.folder.path),
+        "status": status,
+        "metrics": at.last or {},
+        "best": {"step": at.best_step, monitor: at.best},
+        "steps": at.step,
+        "epochs": round(trainer._epochs(), 6),
+        "length": plan.values["steps"] or plan.values["epochs"],
+        "seconds": round(at.seconds, 3),
+        "examples_per_second": round(trainer._speed(), 1),
+        "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
+        "device": str(run.device),
+        "precision": run.precision,
+    }
+
+
+def _record_facts(plan: Plan, run: Run) -> None:
+    """Complete meta.json with what is known only after building."""
+    meta = plan.folder.read_meta()
+    meta["device"] = str(run.device)
+    meta["precision"] = run.precision
+    meta["data"] = {"name": run.dataset.name, "found": run.dataset.found, "sha256": run.dataset.files}
+    replace_file(plan.folder.path / "meta.json", to_json(meta))
+
+
+def _record_failure(plan: Plan, error: Exception) -> None:
+    """result.json of a run that failed; where even that cannot be written, the error itself says enough."""
+    message = error.message if isinstance(error, D2LError) else f"{type(error).__name__}: {clean(error)}"
+    try:
+        content = to_json({"run": str(plan.folder.path), "status": "failed", "error": message, "metrics": {}})
+        replace_file(plan.folder.path / "result.json", content)
+    except OSError:
+        pass
+
+
+def _is_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+__all__ = ["Path", "is_first", "summarise", "train"]

@@ -1,0 +1,151 @@
+"""Where a run stands, and how a run's live objects become a snapshot and come back from one."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from d2lcli.errors import CheckpointError, clean
+from d2lcli.training import seeding
+from d2lcli.training.build import Run
+from d2lcli.training.checkpoint import Snapshot
+
+
+@dataclass
+class Position:
+    """Where a run stands.  With the seed it fixes every batch still to come.
+
+    Attributes:
+        step: updates done.
+        epoch: passes over the training data that are done.
+        batch: batches of the current pass that are done.
+        evaluated: the step of the last evaluation, -1 before the first.
+        seconds: of training and evaluation, pauses not counted.
+        train_seconds: of training alone.
+        best: the best value of the monitored metric, and `best_step` where it was reached.
+        waiting: evaluations since then that were no better.
+        loss_sum, loss_count: of the logging interval that is not complete.
+        last: the values of the last evaluation.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    evaluated: int = -1
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    waiting: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    last: dict[str, Any] | None = None
+
+    @property
+    def mark(self) -> tuple[int, int, int, int]:
+        """What tells two snapshots apart."""
+        return self.step, self.epoch, self.batch, self.evaluated
+
+
+def capture(run: Run, position: Position, log: dict[str, int]) -> Snapshot:
+    """Everything that training depends on from here.  All processes must call it; the first one writes it."""
+    own = {"random": seeding.capture(run.device), "loss_sum": position.loss_sum, "loss_count": position.loss_count}
+    states = run.strategy.gather(json.dumps(own).encode())
+    slots, numbers = _optimizer_state(run)
+    state: dict[str, Any] = {
+        "progress": asdict(position),
+        "log": log,
+        "ranks": [json.loads(text) for text in states],
+        "world_size": run.strategy.world_size,
+        "optimizer": numbers,
+        "scaler": run.scaler.state() if run.scaler else None,
+        "model": run.values["model"]["name"],
+    }
+    tensors = {"model": dict(run.model.state_dict()), "optimizer": slots}
+    if run.ema:
+        tensors["ema"] = run.ema.state()
+    return Snapshot(state, tensors)
+
+
+def restore(run: Run, snapshot: Snapshot) -> Position:
+    """Put a snapshot's content into the live objects; random states last, because building draws from them.
+
+    Raises:
+        CheckpointError: the snapshot is of another model, optimizer or number of processes.
+    """
+    state = snapshot.state
+    load_weights(run.model, snapshot.tensors.get("model", {}), snapshot)
+    _load_optimizer(run, snapshot)
+    if run.ema:
+        if "ema" not in snapshot.tensors:
+            raise CheckpointError(f"checkpoint {clean(snapshot.path)}: holds no averaged weights, but `ema` is set")
+        run.ema.load(snapshot.tensors["ema"])
+    if run.scaler and state.get("scaler"):
+        run.scaler.load(state["scaler"])
+    known = {item.name for item in fields(Position)}
+    position = Position(**{key: value for key, value in state["progress"].items() if key in known})
+    if len(state["ranks"]) == run.strategy.world_size:  # another number of processes needs --allow-drift
+        own = state["ranks"][run.strategy.rank]
+        position.loss_sum, position.loss_count = own["loss_sum"], own["loss_count"]
+        seeding.restore(own["random"], run.device)
+    return position
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], snapshot: Snapshot) -> None:
+    """Copy stored weights into a model.
+
+    Raises:
+        CheckpointError: names or shapes differ; the first five are named.
+    """
+    own = model.state_dict()
+    wrong = [f"missing '{name}'" for name in own if name not in tensors]
+    wrong += [f"unexpected '{clean(name, 60)}'" for name in tensors if name not in own]
+    wrong += [
+        f"'{name}' has shape {tuple(tensors[name].shape)} instead of {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise CheckpointError(
+            f"checkpoint {clean(snapshot.path)}: does not fit this model: {', '.join(wrong[:5])}{more}",
+            "the model's options must be those that it was trained with",
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+
+
+def _names(run: Run) -> dict[Tensor, str]:
+    return {parameter: name for name, parameter in run.model.named_parameters()}
+
+
+def _optimizer_state(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The optimizer's tensors as `parameter name/slot`, and its numbers by the same names."""
+    names = _names(run)
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, Any] = {}
+    for parameter, slots in run.optimizer.state.items():
+        for slot, value in slots.items():
+            key = f"{names[parameter]}/{slot}"
+            if isinstance(value, Tensor):
+                tensors[key] = value
+            else:
+                numbers[key] = value
+    return tensors, numbers
+
+
+def _load_optimizer(run: Run, snapshot: Snapshot) -> None:
+    """Copy the stored slots into those that the optimizer made at its construction."""
+    tensors, numbers = _optimizer_state(run)
+    stored, stored_numbers = snapshot.tensors.get("optimizer", {}), snapshot.state["optimizer"]
+    if set(tensors) != set(stored) or set(numbers) != set(stored_numbers):
+        raise CheckpointError(f"checkpoint {clean(snapshot.path)}: was written with another optimizer")
+    with torch.no_grad():
+        for key, tensor in tensors.items():
+            tensor.copy_(stored[key])
+    for parameter, name in _names(run).items():
+        slots = run.optimizer.state.get(parameter, {})
+        slots.update({key: stored_numbers[f"{name}/{key}"] for key in slots if f"{name}/{key}" in stored_numbers})
