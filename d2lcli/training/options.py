@@ -49,7 +49,7 @@ def _check_images(name: str, shape: Sequence[int]) -> None:
         raise ConfigError(f"model '{name}' takes images, but one example of the data has shape {given}")
     if min(shape[1:]) < smallest:
         raise ConfigError(
-            f"model '{name}' takes images of at least {smallest} x {smallest}, but one of the data is {given}",
+            f"model '{name}' takes images of at least {smallest} x {smallest}, but one of the data set is {given}",
             f"set model.image_size to {smallest} or more",
         )
 
