@@ -1,0 +1,53 @@
+"""Runs the app: signal handlers first, then the command, then one handler for whatever it raised."""
+
+import sys
+from collections.abc import Sequence
+
+from d2lcli.training.signals import install
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run `d2l ARGS...` and return its exit code.
+
+    Args:
+        args: the words after `d2l`; the process's own where None.
+    """
+    install()  # before anything slow is imported: Ctrl-C must never meet a traceback
+
+    from d2lcli.commands.failures import report
+    from d2lcli.commands.options import take_common
+    from d2lcli.commands.terminal import prepare_streams
+
+    prepare_streams()
+    common = take_common(sys.argv[1:] if args is None else args)
+    try:
+        code = _run(common.words, common.plugins)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException as error:
+        return report(error, common.debug)
+
+
+def _run(words: Sequence[str], plugins: Sequence[str]) -> int:
+    if words[:1] == ["--complete"]:
+        from d2lcli.commands.completion import print_candidates
+
+        print_candidates(words[1:])
+        return 0
+    if plugins:
+        from d2lcli.registry.plugins import import_plugin
+
+        for module in plugins:
+            import_plugin(module)
+
+    from d2lcli.commands.app import app
+
+    code = app(list(words), prog_name="d2l", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""The commands: their options and help.  Each body is imported when it runs, so that help and lists cost nothing."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from d2lcli.commands.suggestions import SuggestingGroup
+
+CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
+
+app = typer.Typer(
+    cls=SuggestingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings=CONTEXT,
+)
+data_app = typer.Typer(
+    cls=SuggestingGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
+)
+app.add_typer(data_app, name="data", help="What data there is, where it was found, its checksums.")
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="What is computed: model=resnet18 optim.lr=0.1 epochs=20", show_default=False
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Read overrides from a YAML file; KEY=VALUE wins over it."),
+]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; all where none is named.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from d2lcli import __version__
+
+        print(f"d2l {__version__}")
+        raise typer.Exit
+
+
+@app.callback(context_settings=CONTEXT)
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and end.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.  Any command.")] = False,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plugin", metavar="MODULE", help="Import a module that registers entries of its own.  Any command."
+        ),
+    ] = None,
+) -> None:
+    """Train, evaluate and inspect every model of Dive into Deep Learning.
+
+    KEY=VALUE says what is computed, --options say how a command runs; they may stand in any order.
+
+    \b
+      d2l train model=lenet                 on embedded data, a run folder is written
+      d2l train model=resnet18 data=fashion_mnist optim=adamw optim.lr=1e-3
+      d2l list model                        what there is to choose from
+      d2l config optim=adamw                all keys and their values
+      eval "$(d2l completion bash)"         completion of commands, keys and choices
+
+    \b
+    Exit codes: 0 done, 1 the run failed, 2 usage or config, 3 data, 4 checkpoint, 5 loss not finite,
+    6 out of memory, 7 a worker was lost, 130 and 143 stopped by a signal after saving.
+    """
+
+
+@app.command()
+def train(
+    overrides: Overrides = None,
+    config_file: ConfigFile = None,
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", metavar="DIR", help="Folder of the new run.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", metavar="RUN", help="Go on with a run from its last checkpoint.")
+    ] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Two updates on a few examples, every stage reached.")] = False,
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="Resume under a config that changes the trajectory.")
+    ] = False,
+    json_output: Json = False,
+) -> int:
+    """Train a model; evaluate each epoch; print the run's folder.
+
+    \b
+      d2l train model=mlp model.hidden='[512,256]' model.dropout=0.5
+      d2l train model=lenet optim.lr=0.9 scheduler=cosine epochs=30 --run-dir runs/lenet
+      d2l train --resume runs/lenet
+      d2l train hardware=ddp hardware.devices=8 model=resnet18
+      d2l train model=resnet50 --smoke
+    """
+    from d2lcli.commands.train import train as body
+
+    return body(
+        overrides or [],
+        config_file=config_file,
+        run_dir=run_dir,
+        resume=resume,
+        smoke=smoke,
+        json_output=json_output,
+        allow_drift=allow_drift,
+    )
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)],
+    overrides: Overrides = None,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="NAME", help="best, last, a step or a path.")
+    ] = "best",
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="val or train.")] = "val",
+    json_output: Json = False,
+) -> Any:
+    """Evaluate a checkpoint of a run, with confidence intervals.
+
+    \b
+      d2l evaluate runs/lenet
+      d2l evaluate runs/lenet --checkpoint last task.metrics='[accuracy,{name: top_k, k: 3}]'
+    """
+    from d2lcli.commands.evaluate import evaluate as body
+
+    return body(run, overrides or [], checkpoint=checkpoint, split=split, json_output=json_output)
+
+
+@app.command()
+def show(overrides: Overrides = None, config_file: ConfigFile = None, json_output: Json = False) -> Any:
+    """Print a model: layers, output shapes, parameters, multiply-adds, memory.
+
+    \b
+      d2l show model=resnet18
+      d2l show model=mlp model.hidden='[1024,1024]' --json
+    """
+    from d2lcli.commands.show import show as body
+
+    return body(overrides or [], json_output, config_file)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help="model, data, task, optim, scheduler, ...", show_default=False),
+    ] = None,
+    details: Annotated[bool, typer.Option("--details", help="Every column, such as sources and sizes.")] = False,
+    json_output: Json = False,
+) -> None:
+    """List what there is to choose from.
+
+    \b
+      d2l list
+      d2l list model --details
+      d2l list optim --json
+    """
+    from d2lcli.commands.list import list_entries, list_kinds
+
+    if kind is None:
+        list_kinds(json_output)
+    else:
+        list_entries(kind, details=details, json_output=json_output)
+
+
+@app.command()
+def config(
+    overrides: Overrides = None,
+    config_file: ConfigFile = None,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="KEY", help="Show every layer that sets a key; the last one wins."),
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Print the composed config, checked as `d2l train` checks it.
+
+    \b
+      d2l config model=lenet optim=adamw
+      d2l config model=lenet > my.yaml && d2l train --config my.yaml
+      d2l config --explain optim.lr experiment=NAME optim.lr=0.1
+    """
+    from d2lcli.commands.config import explain_key, print_config
+
+    if explain is None:
+        print_config(overrides or [], config_file, json_output)
+    else:
+        explain_key(explain, overrides or [], config_file, json_output)
+
+
+@app.command()
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.", show_default=False)],
+) -> None:
+    """Print a shell's completion script.
+
+    \b
+      eval "$(d2l completion bash)"               in ~/.bashrc
+      eval "$(d2l completion zsh)"                in ~/.zshrc
+      d2l completion fish | source                in ~/.config/fish/config.fish
+    """
+    from d2lcli.commands.completion import print_script
+
+    print_script(shell)
+
+
+@data_app.command("list")
+def data_list(json_output: Json = False) -> None:
+    """List the data sets and where their files were found."""
+    from d2lcli.commands.data import list_data
+
+    list_data(json_output)
+
+
+@data_app.command("fetch")
+def data_fetch(names: Names = None, json_output: Json = False) -> None:
+    """Download data sets that are not on this machine; checksums are checked.
+
+    \b
+      d2l data fetch fashion_mnist
+    """
+    from d2lcli.commands.data import fetch_data
+
+    fetch_data(names or [], json_output)
+
+
+@data_app.command("check")
+def data_check(names: Names = None, json_output: Json = False) -> None:
+    """Read data files again and compare their checksums."""
+    from d2lcli.commands.data import check_data
+
+    check_data(names or [], json_output)
