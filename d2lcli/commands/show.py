@@ -147,9 +147,8 @@ def _print_tables(report: Mapping[str, Any]) -> None:
         console.print(f"note: {report['note']}")
 
     needs = report["memory"]
-    memory = Table(
-        title=f"Memory to train: batch {needs['batch_size']}, {needs['optimizer_name']}, {needs['precision']}"
-    )
+    title = f"Memory to train: batch {needs['batch_size']}, {needs['optimizer_name']}, {needs['precision']}"
+    memory = Table(title=title, min_width=len(title))
     memory.add_column("What")
     memory.add_column("MiB", justify="right")
     for what in ("parameters", "casts", "gradients", "optimizer", "activations", "total"):
