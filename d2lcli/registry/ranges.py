@@ -41,6 +41,7 @@ RANGES: dict[str, Range] = {
     "momentum": _DECAY,
     "dampening": _SHARE,
     "weight_decay": _NOT_NEGATIVE,
+    "l2": _NOT_NEGATIVE,
     "betas": _DECAY,
     "beta1": _DECAY,
     "beta2": _DECAY,

@@ -1,0 +1,119 @@
+"""Learning-rate schedules (d2l 12.11): pure functions of the step, which may be a count of updates or of epochs.
+
+Each builder returns rate(step), the learning rate to use at `step`, from 0 on.  Nothing is remembered between calls, so
+a resumed run needs no state, and a rate may be asked for far beyond the end: a schedule that ends stays where it ended.
+The names of the parameters are those of the book.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from math import cos, isfinite, pi
+from typing import TypeAlias
+
+Schedule: TypeAlias = Callable[[int], float]
+
+
+def constant(lr: float) -> Schedule:
+    """The same learning rate throughout.
+
+    Raises:
+        ValueError: lr is negative.
+    """
+    _check_rates(lr=lr)
+    return lambda step: lr
+
+
+def multistep(lr: float, milestones: Sequence[int] = (5, 8), factor: float = 0.5) -> Schedule:
+    """lr * factor^(number of milestones reached); at a milestone itself the factor is in force, as in torch.
+
+    Args:
+        lr: learning rate before the first milestone.
+        milestones: steps in increasing order; one given twice counts twice.
+        factor: at least 0.
+
+    Raises:
+        ValueError: a value out of range, or milestones out of order.
+    """
+    _check_rates(lr=lr, factor=factor)
+    reached = list(milestones)
+    if reached != sorted(reached) or (reached and reached[0] < 0):
+        raise ValueError(f"milestones={reached} must be steps of at least 0 in increasing order")
+    return lambda step: lr * factor ** bisect_right(reached, step)
+
+
+def cosine(lr: float, max_update: int, final_lr: float = 0.0) -> Schedule:
+    """final_lr + (lr - final_lr) (1 + cos(pi step / max_update)) / 2, then final_lr.
+
+    Torch's CosineAnnealingLR gives the same up to max_update, and rises again after it.
+
+    Args:
+        lr: learning rate at step 0.
+        max_update: steps until final_lr, at least 1.
+        final_lr: at least 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    return warmup_cosine(lr, max_update, final_lr, warmup_steps=0)
+
+
+def warmup(lr: float, warmup_steps: int = 100, warmup_begin_lr: float = 0.0) -> Schedule:
+    """warmup_begin_lr + (lr - warmup_begin_lr) step / warmup_steps, then lr.
+
+    Args:
+        lr: learning rate after the rise.
+        warmup_steps: length of the rise, at least 0.
+        warmup_begin_lr: learning rate at step 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    _check_rates(lr=lr, warmup_begin_lr=warmup_begin_lr)
+    if warmup_steps < 0:
+        raise ValueError(f"warmup_steps={warmup_steps} must be at least 0")
+
+    def rate(step: int) -> float:
+        return warmup_begin_lr + (lr - warmup_begin_lr) * step / warmup_steps if step < warmup_steps else lr
+
+    return rate
+
+
+def warmup_cosine(
+    lr: float, max_update: int, final_lr: float = 0.0, warmup_steps: int = 100, warmup_begin_lr: float = 0.0
+) -> Schedule:
+    """The rise of `warmup`, then half a cosine over the remaining max_update - warmup_steps steps, then final_lr.
+
+    Args:
+        lr: the highest learning rate, at step warmup_steps.
+        max_update: steps until final_lr, the rise included; at least 1.
+        final_lr: at least 0.
+        warmup_steps: length of the rise, from 0 to max_update.
+        warmup_begin_lr: learning rate at step 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    rise = warmup(lr, warmup_steps, warmup_begin_lr)
+    _check_rates(final_lr=final_lr)
+    if max_update < 1:
+        raise ValueError(f"max_update={max_update} must be at least 1")
+    if warmup_steps > max_update:
+        raise ValueError(
+            f"warmup_steps={warmup_steps} must not exceed max_update={max_update}, the length of the schedule"
+        )
+    fall = max_update - warmup_steps
+
+    def rate(step: int) -> float:
+        if step < warmup_steps:
+            return rise(step)
+        if step >= max_update:
+            return final_lr
+        return final_lr + (lr - final_lr) * (1 + cos(pi * (step - warmup_steps) / fall)) / 2
+
+    return rate
+
+
+def _check_rates(**values: float) -> None:
+    for name, value in values.items():
+        if not (isfinite(value) and value >= 0):
+            raise ValueError(f"{name}={value!r} must be a number, finite and at least 0")

@@ -1,0 +1,75 @@
+"""What the supervised tasks share: a loss of a model's outputs, and metrics by name."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from torch import Tensor, nn
+
+from d2lcli.errors import DataError
+from d2lcli.tasks.metrics import Metric
+
+Loss: TypeAlias = Callable[..., Tensor]
+Batch: TypeAlias = tuple[Tensor, Tensor]
+
+
+class Supervised:
+    """A batch is (inputs, targets).
+
+    Args:
+        loss: outputs, targets -> a scalar mean, or with reduction="none" one value for each example.
+        metrics: what an evaluation measures besides the loss.
+        train_loss: the loss to train on, where it is not the one that is evaluated.
+
+    Raises:
+        ValueError: two metrics of one name, or one named "loss".
+    """
+
+    def __init__(self, loss: Loss, metrics: Sequence[Metric], train_loss: Loss | None = None) -> None:
+        self.loss = loss
+        self.training_loss = train_loss or loss
+        self.metrics: dict[str, Metric] = {}
+        for metric in metrics:
+            if metric.name in self.metrics or metric.name == "loss":
+                raise ValueError(f"the name '{metric.name}' is taken: each metric of a task needs a name of its own")
+            self.metrics[metric.name] = metric
+
+    @property
+    def monitor(self) -> str:
+        """The value that decides which checkpoint is best: the first metric that is one number, else the loss."""
+        return next((name for name, metric in self.metrics.items() if metric.scalar), "loss")
+
+    @property
+    def mode(self) -> Literal["max", "min"]:
+        """Whether the best value of `monitor` is the largest or the smallest."""
+        metric = self.metrics.get(self.monitor)
+        return "max" if metric is not None and metric.higher_is_better else "min"
+
+    def train_loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The mean loss of a batch, a scalar to call backward on."""
+        inputs, targets = batch
+        return self.training_loss(model(inputs), targets)
+
+    def eval_step(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss of each example (n,), the outputs, and the targets."""
+        inputs, targets = batch
+        outputs = model(inputs)
+        return self.loss(outputs, targets, reduction="none"), outputs, targets
+
+    def check(self, shape: Sequence[int], num_outputs: int, targets: Tensor) -> None:
+        """Refuse data that does not fit, before anything is trained on it.
+
+        Args:
+            shape: of one example's inputs.
+            num_outputs: of the model.
+            targets: of a whole split.
+
+        Raises:
+            DataError: the data is at fault.
+            ValueError: the task's options are.
+        """
+        if not len(targets):
+            raise DataError("there are no examples")
+        if 0 in shape:
+            raise DataError(f"an example of shape {tuple(shape)} holds no numbers")
+        for metric in self.metrics.values():
+            metric.bind(num_outputs)
