@@ -39,7 +39,7 @@ def test_linear_layers_collapse_to_one() -> None:
 
 
 def test_gradients_are_those_of_the_book() -> None:
-    """J = L + lambda/2 (|W1|^2 + |W2|^2) of d2l 5.3: dW2 = do h' + lambda W2, dW1 = (W2' do * phi'(z)) x' + lambda W1."""
+    """J = L + lambda/2 (|W1|^2 + |W2|^2), d2l 5.3: dW2 = do h' + lambda W2, dW1 = (W2' do phi'(z)) x' + lambda W1."""
     torch.manual_seed(0)
     model = mlp(in_features=4, num_outputs=3, hidden=[5], activation="sigmoid").double()
     w1, b1, w2, b2 = model.parameters()
@@ -67,7 +67,7 @@ def test_dropout_one_for_all_or_one_for_each() -> None:
 
 
 def test_dropout_keeps_the_mean() -> None:
-    """h' = 0 with probability p, else h / (1 - p): mean h, variance h^2 p / (1 - p); nothing is changed in evaluation."""
+    """h' = 0 with probability p, else h / (1 - p): mean h, variance h^2 p / (1 - p) and no change in evaluation."""
     torch.manual_seed(0)
     model = mlp(in_features=1, num_outputs=1, hidden=[1], activation="identity", dropout=0.3).double()
     for parameter in model.parameters():

@@ -47,7 +47,7 @@ def test_the_book_s_variant() -> None:
     model = on_meta(resnet50, variant="d2l")
     convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
     assert all(module.bias is not None for module in convolutions)
-    # against torchvision's layout: a bias for each output channel, and no batch norm (2 for each channel) on the shortcuts
+    # a bias for each output channel more than torchvision's, and the batch norms of the shortcuts (2 a channel) less
     shortcuts = 256 + 512 + 1024 + 2048
     assert count(model) == 25_557_032 + sum(module.out_channels for module in convolutions) - 2 * shortcuts
 

@@ -1,0 +1,151 @@
+"""What every registered model must do; a model is tested the moment it is registered."""
+
+import ast
+import copy
+import inspect
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from d2lcli.registry import DATASETS, MODELS, TASKS
+
+SIZES = {"in_features": 6, "in_channels": 2, "num_classes": 3, "num_outputs": 3}
+BATCH = 4
+
+
+def tiny_options(name: str) -> dict[str, Any]:
+    """Small sizes for whatever the builder takes; images of the smallest size, but not below 8."""
+    takes = MODELS.parameters(name)
+    options: dict[str, Any] = {key: size for key, size in SIZES.items() if key in takes}
+    if "image_size" in takes:
+        options["image_size"] = side(name)
+    return options
+
+
+def side(name: str) -> int:
+    return max(8, MODELS.describe(name).min_image_size)
+
+
+def tiny_inputs(name: str) -> Tensor:
+    shape = (SIZES["in_channels"], side(name), side(name)) if MODELS.describe(name).min_image_size else (6,)
+    return torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def build(name: str, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    model: nn.Module = MODELS.build(name, **tiny_options(name))
+    return model
+
+
+@lru_cache(maxsize=1)  # drawing the weights of a large network takes seconds, and the tests run model by model
+def drawn(name: str) -> nn.Module:
+    return build(name)
+
+
+def tiny(name: str) -> nn.Module:
+    """A model for one test alone."""
+    return copy.deepcopy(drawn(name))
+
+
+pytestmark = pytest.mark.parametrize("name", MODELS.names(), scope="module")
+
+
+def test_defaults_build(name: str) -> None:
+    with torch.device("meta"):
+        model = MODELS.build(name)
+    assert isinstance(model, nn.Module)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+
+
+def test_forward(name: str) -> None:
+    outputs = tiny(name)(tiny_inputs(name))
+    assert outputs.shape == (BATCH, 3)
+    assert outputs.dtype == torch.float32
+    assert bool(outputs.isfinite().all())
+
+
+def test_backward_reaches_every_parameter(name: str) -> None:
+    model = tiny(name)
+    model(tiny_inputs(name)).square().mean().backward()
+    missing = [key for key, parameter in model.named_parameters() if parameter.grad is None]
+    assert missing == []
+    broken = [key for key, parameter in model.named_parameters() if not parameter.grad.isfinite().all()]
+    assert broken == []
+
+
+def test_the_seed_decides_the_weights(name: str) -> None:
+    first, again, other = (dict(model.named_parameters()) for model in (drawn(name), build(name), build(name, seed=1)))
+    assert all(torch.equal(parameter, again[key]) for key, parameter in first.items())
+    assert any(not torch.equal(parameter, other[key]) for key, parameter in first.items())
+
+
+def test_state_dict_round_trip(name: str) -> None:
+    model, other, inputs = tiny(name).eval(), tiny(name).eval(), tiny_inputs(name)
+    for value in other.state_dict().values():
+        value.zero_()
+    assert not torch.equal(model(inputs), other(inputs))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(model(inputs), other(inputs))
+
+
+def test_evaluation_is_deterministic(name: str) -> None:
+    model, inputs = tiny(name).eval(), tiny_inputs(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    assert torch.equal(model(inputs), model(inputs))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_float64_and_each_example_by_itself(name: str) -> None:
+    model, inputs = tiny(name).eval(), tiny_inputs(name)
+    single = model(inputs)
+    double = model.double()(inputs.double())
+    assert double.dtype == torch.float64
+    torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-3 * double.abs().max().item())
+    one_by_one = torch.cat([model(example[None].double()) for example in inputs])
+    torch.testing.assert_close(double, one_by_one)
+
+
+@pytest.mark.parametrize("outputs", [1, 7])
+def test_the_number_of_outputs_is_respected(name: str, outputs: int) -> None:
+    takes = MODELS.parameters(name)
+    sizes = {key: outputs for key in ("num_classes", "num_outputs") if key in takes}
+    assert sizes, "a model takes num_classes or num_outputs"
+    with torch.device("meta"):
+        model = MODELS.build(name, **tiny_options(name) | sizes).eval()
+        assert model(tiny_inputs(name).to("meta")).shape == (BATCH, outputs)
+
+
+def test_the_smallest_image_is_the_smallest(name: str) -> None:
+    smallest = MODELS.describe(name).min_image_size
+    if not smallest:
+        assert "in_channels" not in MODELS.parameters(name), "a model of images states the smallest one"
+        return
+    for size, fits in ((smallest, True), (smallest - 1, False)):
+        sized = {"image_size": size} if "image_size" in MODELS.parameters(name) else {}
+        try:
+            with torch.device("meta"):
+                model = MODELS.build(name, **tiny_options(name) | sized).eval()
+                shape = model(torch.empty(BATCH, SIZES["in_channels"], size, size)).shape
+        except (ValueError, RuntimeError):
+            shape = None
+        assert (shape == (BATCH, 3)) == fits, f"images of {size} x {size}"
+
+
+def test_it_brings_its_task_and_data(name: str) -> None:
+    entry = MODELS.describe(name)
+    assert entry.task in TASKS
+    assert entry.data in DATASETS
+
+
+def test_its_file_is_plain_pytorch(name: str) -> None:
+    """No config, registry, command or other part of the product but bricks, so that the file can be copied out."""
+    tree = ast.parse(Path(inspect.getfile(MODELS.get(name))).read_text(encoding="utf-8"))
+    modules = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    own = [module for module in modules if module.partition(".")[0] == "d2lcli"]
+    assert [module for module in own if module != "d2lcli.errors" and not module.startswith("d2lcli.nn.")] == []
+    assert not any(word in attribute for attribute in vars(drawn(name)) for word in ("config", "registry", "cfg"))
