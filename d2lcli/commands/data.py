@@ -89,18 +89,18 @@ def _place(source: Source | None) -> str:
 
 
 def _examine(source: Source) -> list[Row]:
-    """One row for each file: name, file, status, and the checksum of the file as it lies."""
+    """One row for each file: name, file, status (ok, missing, damaged), checksum of the file as it lies, problem."""
     found = locate(source)
     rows = []
     for file in source.files:
-        row: Row = {"name": source.name, "file": file.name, "status": "missing", "sha256": ""}
+        row: Row = {"name": source.name, "file": file.name, "status": "missing", "sha256": "", "problem": ""}
         if found is not None:
             row["file"] = str(found.paths[file.name])
             try:
                 _, row["sha256"] = read_checked(found.paths[file.name], file)
                 row["status"] = "ok"
             except DataError as error:
-                row["status"] = error.message
+                row["status"], row["problem"] = "damaged", error.message
         rows.append(row)
     return rows
 
@@ -109,7 +109,7 @@ def _raise_on_damage(rows: Sequence[Row]) -> None:
     bad = [row for row in rows if row["status"] != "ok"]
     if bad:
         first = bad[0]
-        problem = f"{first['name']}: {first['file']} is missing" if first["status"] == "missing" else first["status"]
+        problem = first["problem"] or f"{first['name']}: {first['file']} is missing"
         raise DataError(f"{len(bad)} of {len(rows)} files are not as they should be; {problem}", "see: d2l data fetch")
 
 
@@ -144,8 +144,10 @@ def _show(rows: Sequence[Row], json_output: bool) -> None:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for column in rows[0] if rows else ():
-        table.add_column(column, overflow="fold", no_wrap=column in ("name", "status"))
+    columns = [column for column in rows[0] if any(row[column] for row in rows)] if rows else []
+    for column in columns:
+        whole = max(len(row[column]) for row in rows) if column in ("name", "status") else None
+        table.add_column(column, overflow="fold", min_width=whole)
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row.values()))
+        table.add_row(*(Text(str(row[column])) for column in columns))
     Console().print(table)

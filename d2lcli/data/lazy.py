@@ -58,12 +58,12 @@ class LazyStore:
             batch_sampler=indices,
             collate_fn=_first,
             num_workers=self.workers,
-            worker_init_fn=_default_signals,
+            worker_init_fn=_leave_interrupts,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator().manual_seed(0),  # without one, torch would draw from the global generator
         )
         try:
-            for decoded in loader:
+            for decoded in _iterate(loader):
                 if isinstance(decoded, D2LError):
                     raise decoded
                 yield decoded
@@ -99,7 +99,18 @@ def _first(batch: list[Tensor | D2LError]) -> Tensor | D2LError:
     return batch[0]
 
 
-def _default_signals(worker: int) -> None:
-    """A worker must die when it is told to, and leave Ctrl-C to its parent; the handlers it inherits do neither."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _leave_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; what to do about it is the parent's choice."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _iterate(loader: DataLoader[Tensor | D2LError]) -> Iterator[Tensor | D2LError]:
+    """Start the workers without torch's SIGCHLD handler.
+
+    It would raise in the middle of whatever the program is doing; asking for the next batch notices a dead worker, too.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if signal.getsignal(signal.SIGCHLD) is not before:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    return iterator

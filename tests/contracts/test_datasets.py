@@ -1,0 +1,142 @@
+"""What every registered data set promises, its batches included."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from d2lcli.data.dataset import Dataset
+from d2lcli.data.find import locate
+from d2lcli.data.loader import Loader
+from d2lcli.data.sources import FASHION_MNIST
+from d2lcli.registry import DATASETS
+
+
+def _folder(path: Path) -> dict[str, Any]:
+    for label, name in enumerate(("cat", "dog")):
+        (path / name).mkdir()
+        for i in range(10):
+            Image.new("RGB", (12, 12), (20 * i, 100 * label, 7)).save(path / name / f"{i}.png")
+    return {"path": str(path)}
+
+
+def _table(path: Path) -> dict[str, Any]:
+    file = path / "table.csv"
+    rows = [f"{i},{'red' if i % 3 else 'blue'},{i * 0.5}" for i in range(30)]
+    file.write_text("size,colour,price\n" + "\n".join(rows) + "\n")
+    return {"path": str(file), "target": "price"}
+
+
+@pytest.fixture(scope="module", params=DATASETS.names())
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, Any], Dataset]:
+    name = request.param
+    if name == "fashion_mnist" and locate(FASHION_MNIST) is None:
+        pytest.skip("the whole Fashion-MNIST is not on this machine")
+    needed = {"image_folder": _folder, "csv": _table}
+    options = needed[name](tmp_path_factory.mktemp(name)) if name in needed else {}
+    if "flip" in DATASETS.parameters(name):
+        options |= {"flip": True, "crop_padding": 2}
+    data = DATASETS.build(name, **options)
+    return name, options, data.head(400)
+
+
+def everything(data: Dataset, **options: Any) -> tuple[Tensor, Tensor]:
+    """One epoch of training, copied and joined."""
+    settings: dict[str, Any] = {"batch_size": 7, "seed": 3, "shuffle": True} | options
+    batches = [(x.clone(), y) for x, y in Loader(data.train, **settings).batches(1)]
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def test_shape_types_and_description(built: tuple[str, dict[str, Any], Dataset]) -> None:
+    name, _, data = built
+    entry = DATASETS.describe(name)
+    assert data.name == name
+    assert entry.shape in ((), data.shape)
+    assert entry.num_outputs in (0, data.num_outputs)
+    for split in (data.train, data.val):
+        x, y = next(iter(Loader(split, batch_size=2, seed=0, shuffle=True).batches(0)))
+        assert x.shape == (2, *data.shape)
+        assert x.dtype == torch.float32
+        assert x.isfinite().all()
+        if data.classes:
+            assert y.shape == (2,) and y.dtype == torch.int64
+            assert split.targets.min() >= 0 and split.targets.max() < data.num_outputs == len(data.classes)
+        else:
+            assert y.shape == (2, data.num_outputs) and y.dtype == torch.float32
+    assert data.found
+    assert all(len(digest) == 64 for digest in data.files.values())
+
+
+def test_building_twice_gives_the_same_and_leaves_the_global_generator(
+    built: tuple[str, dict[str, Any], Dataset],
+) -> None:
+    name, options, data = built
+    before = torch.random.get_rng_state()
+    again = DATASETS.build(name, **options).head(400)
+    first, second = everything(data), everything(again)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert not torch.equal(first[0], everything(data, seed=4)[0])
+
+
+def test_an_epoch_has_each_row_once(built: tuple[str, dict[str, Any], Dataset]) -> None:
+    data = built[2]
+    inputs = torch.arange(len(data.train)).float()[:, None]
+    rows = type(data.train)(inputs, data.train.targets)
+    seen = torch.cat([x.clone() for x, _ in Loader(rows, batch_size=8, seed=0, shuffle=True).batches(2)])
+    targets = torch.cat([y for _, y in Loader(rows, batch_size=8, seed=0, shuffle=True).batches(2)])
+    assert torch.equal(seen.sort(0).values, inputs)
+    assert torch.equal(targets, data.train.targets[seen[:, 0].long()])
+
+
+@pytest.mark.parametrize("start", [0, 1, 2])
+def test_starting_later_gives_the_tail(built: tuple[str, dict[str, Any], Dataset], start: int) -> None:
+    loader = Loader(built[2].train, batch_size=6, seed=0, shuffle=True)
+    whole = [(x.clone(), y) for x, y in loader.batches(5)]
+    tail = [(x.clone(), y) for x, y in loader.batches(5, start=start)]
+    assert len(whole) == len(loader)
+    assert len(tail) == len(whole) - start
+    for (x, y), (expected_x, expected_y) in zip(tail, whole[start:]):
+        assert torch.equal(x, expected_x) and torch.equal(y, expected_y)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_the_parts_of_all_ranks_make_the_global_batch(
+    built: tuple[str, dict[str, Any], Dataset], world_size: int
+) -> None:
+    data = built[2]
+    whole = [(x.clone(), y) for x, y in Loader(data.train, batch_size=8, seed=1, shuffle=True).batches(0)]
+    ranks = [
+        [
+            (x.clone(), y)
+            for x, y in Loader(
+                data.train, batch_size=8, seed=1, shuffle=True, rank=rank, world_size=world_size
+            ).batches(0)
+        ]
+        for rank in range(world_size)
+    ]
+    assert len({len(batches) for batches in ranks}) == 1
+    for (x, y), *parts in zip(whole, *ranks):
+        assert torch.equal(torch.cat([part[0] for part in parts]), x)
+        assert torch.equal(torch.cat([part[1] for part in parts]), y)
+
+
+def test_augmentation_does_not_depend_on_the_batch_size(built: tuple[str, dict[str, Any], Dataset]) -> None:
+    data = built[2]
+    one, other = everything(data, batch_size=3), everything(data, batch_size=5)
+    n = min(len(one[0]), len(other[0]))
+    assert torch.equal(one[0][:n], other[0][:n])
+
+
+def test_evaluation_is_deterministic_and_in_order(built: tuple[str, dict[str, Any], Dataset]) -> None:
+    data = built[2]
+    small = [(x.clone(), y) for x, y in Loader(data.val, batch_size=3, seed=0, shuffle=False).batches(0)]
+    large = list(Loader(data.val, batch_size=10**6, seed=9, shuffle=False).batches(7))
+    assert len(large) == 1
+    assert torch.equal(torch.cat([x for x, _ in small]), large[0][0])
+    assert torch.equal(large[0][1], data.val.targets)
