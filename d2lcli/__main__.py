@@ -19,8 +19,9 @@ def main(args: Sequence[str] | None = None) -> int:
     from d2lcli.commands.terminal import prepare_streams
 
     prepare_streams()
-    common = take_common(sys.argv[1:] if args is None else args)
+    words = sys.argv[1:] if args is None else args
     try:
+        common = take_common(words)
         code = _run(common.words, common.plugins)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -28,7 +29,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BaseException as error:
-        return report(error, common.debug)
+        return report(error, debug="--debug" in words)
 
 
 def _run(words: Sequence[str], plugins: Sequence[str]) -> int:

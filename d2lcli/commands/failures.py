@@ -78,7 +78,7 @@ def _is_memory(error: BaseException) -> bool:
 def _report_os(error: OSError) -> int:
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
         discard_stdout()
-    names = [clean(name) for name in (error.filename, error.filename2) if name is not None]
+    names = [clean(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     reason = error.strerror or clean(error) or type(error).__name__
     hint = "make room and run it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
     print_error([f"{' -> '.join(map(str, names))}: {reason}" if names else reason], hint)

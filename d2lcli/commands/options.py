@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from d2lcli.errors import ConfigError
+
 
 @dataclass
 class Common:
@@ -14,7 +16,11 @@ class Common:
 
 
 def take_common(words: Sequence[str]) -> Common:
-    """Take `--debug`, `--plugin MODULE` and `--plugin=MODULE` out of `words`; nothing is taken after `--`."""
+    """Take `--debug`, `--plugin MODULE` and `--plugin=MODULE` out of `words`; nothing is taken after `--`.
+
+    Raises:
+        ConfigError: `--plugin` without a module.
+    """
     common = Common()
     waiting = list(words)
     while waiting:
@@ -24,7 +30,11 @@ def take_common(words: Sequence[str]) -> Common:
             break
         if word == "--debug":
             common.debug = True
-        elif word == "--plugin" and waiting:
+        elif word == "--plugin":
+            if not waiting:
+                raise ConfigError(
+                    "option '--plugin' needs the name of a module", "d2l --plugin my.nets train model=my_net"
+                )
             common.plugins.append(waiting.pop(0))
         elif word.startswith("--plugin="):
             common.plugins.append(word.removeprefix("--plugin="))

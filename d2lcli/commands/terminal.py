@@ -52,6 +52,8 @@ def print_error(lines: Sequence[str], hint: str = "") -> None:
         shown.append(f"error: and {len(lines) - MOST_LINES:,} more")
     if hint:
         shown.append(f"hint: {hint}")
+    if sys.stderr is None:  # closed by the shell: print would fall back to stdout
+        return
     try:
         print("\n".join(clean(line, 600) for line in shown), file=sys.stderr, flush=True)
     except (OSError, ValueError):

@@ -87,6 +87,10 @@ def read_config_file(path: Path, problems: Problems) -> list[Setting]:
     document = read_document(path)
     settings: list[Setting] = []
     for key, value in document.values.items():
+        if "." in key:
+            nested = clean(key.replace(".", ": {", 1), 80)
+            problems.add(f"{clean(key, 80)}: keys are nested in a file, {nested}: ...}} ({document.place((key,))})")
+            continue
         grouped = key in GROUPS or key in BUNDLES
         pairs: Mapping[tuple[str, ...], Any] = {(key,): value}
         if grouped and isinstance(value, dict):

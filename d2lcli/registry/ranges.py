@@ -46,6 +46,8 @@ RANGES: dict[str, Range] = {
     "beta1": _DECAY,
     "beta2": _DECAY,
     "eps": _POSITIVE,
+    "l1": _NOT_NEGATIVE,
+    "l2": _NOT_NEGATIVE,
     # schedules
     "final_lr": _NOT_NEGATIVE,
     "warmup_begin_lr": _NOT_NEGATIVE,
@@ -70,10 +72,15 @@ RANGES: dict[str, Range] = {
     "workers": Range(0, 1024),
     "limit": _COUNT,
     "noise": _NOT_NEGATIVE,
+    "val_share": Range(0, 1, low_open=True, high_open=True),
+    "crop_padding": Range(0, 65_536),
     "fold": Range(0, MANY),
     "folds": Range(2, MANY),
     "k_folds": Range(2, MANY),
     "image_size": Range(1, 65_536),
+    # processes
+    "timeout": _POSITIVE,
+    "bucket_megabytes": _POSITIVE,
     # models, losses, initialisers
     "dropout": _SHARE,
     "label_smoothing": _SHARE,
