@@ -20,7 +20,7 @@ def param_groups(
     *,
     key: str = "weight_decay",
 ) -> list[dict[str, Any]]:
-    """The trainable parameters of `model` in at most two groups: with decay, then without.
+    """The trainable parameters of `model` in at most two groups: with decay, then without; in one where nothing decays.
 
     A parameter belongs to a norm if its module is a normalisation layer; it is a bias if its name ends in "bias" or if
     it has at most one axis.  The order is that of `model.named_parameters()`; a tied parameter counts once, under its
@@ -51,7 +51,7 @@ def param_groups(
             decays = decay_bias
         else:
             decays = True
-        group = decayed if decays else free
+        group = decayed if decays or not weight_decay else free
         group["params"].append(parameter)
         group["names"].append(name)
     found = [group for group in (decayed, free) if group["params"]]

@@ -232,7 +232,8 @@ def _part(registry: Registry, node: Mapping[str, Any], **live: Any) -> Any:
 def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     node = dict(values["optim"])
     rules = {key: node.pop(key) for key in ("decay_bias", "decay_norm")}
-    groups = param_groups(model, node.get("weight_decay", 0.0), **rules)
+    key = "l2" if "l2" in node else "weight_decay"
+    groups = param_groups(model, node.get(key, 0.0), **rules, key=key)
     optimizer: torch.optim.Optimizer = _part(OPTIMIZERS, node, params=groups)
     return optimizer
 

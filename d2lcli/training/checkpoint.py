@@ -135,7 +135,7 @@ def _verified(path: Path, entry: Any) -> bytes:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file() or path.stat().st_size > MAX_JSON:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_JSON:
             raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is missing or not a plain file")
         content = path.read_bytes()
     except OSError as error:
