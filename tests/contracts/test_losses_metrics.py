@@ -1,0 +1,111 @@
+"""What every registered loss and metric must do."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from d2lcli.registry import LOSSES, METRICS
+from d2lcli.tasks.metrics import Metric
+
+LABELLED = {"cross_entropy", "accuracy", "top_k", "confusion_matrix"}
+
+
+def batch(name: str, n: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    if name in LABELLED:
+        return torch.randn(n, 6, generator=generator, dtype=torch.float64), torch.randint(6, (n,), generator=generator)
+    targets = 2 + torch.rand(n, 1, generator=generator, dtype=torch.float64)
+    return targets + 0.1 * torch.randn(n, 1, generator=generator, dtype=torch.float64), targets
+
+
+def perfect(name: str) -> tuple[Tensor, Tensor]:
+    targets = batch(name)[1]
+    return (torch.nn.functional.one_hot(targets, 6).double() * 50, targets) if name in LABELLED else (targets, targets)
+
+
+every_loss = pytest.mark.parametrize("name", LOSSES.names())
+every_metric = pytest.mark.parametrize("name", METRICS.names())
+
+
+@every_loss
+def test_one_value_an_example_averages_to_the_mean(name: str) -> None:
+    loss, (outputs, targets) = LOSSES.get(name), batch(name)
+    values = loss(outputs, targets, reduction="none")
+    assert values.shape == (60,)
+    torch.testing.assert_close(values.mean(), loss(outputs, targets))
+    assert loss(outputs, targets).ndim == 0
+
+
+@every_loss
+def test_the_gradient_of_a_loss(name: str) -> None:
+    loss, (outputs, targets) = LOSSES.get(name), batch(name, n=5)
+    outputs.requires_grad_()
+    for reduction in ("mean", "none"):
+        assert torch.autograd.gradcheck(lambda x, how=reduction: loss(x, targets, reduction=how), [outputs])
+
+
+@every_loss
+def test_a_loss_is_least_where_the_outputs_are_right(name: str) -> None:
+    loss = LOSSES.get(name)
+    right, wrong = loss(*perfect(name)).item(), loss(*batch(name)).item()
+    assert right == pytest.approx(0.0, abs=1e-9) and wrong > 0
+
+
+@every_metric
+def test_states_of_shards_add_up(name: str) -> None:
+    outputs, targets = batch(name)
+    whole, left, right = (METRICS.build(name) for _ in range(3))
+    for metric, part in ((whole, slice(None)), (left, slice(0, 23)), (right, slice(23, None))):
+        metric.bind(6 if name in LABELLED else 1)
+        metric.reset("cpu")
+        metric.update(outputs[part], targets[part])
+    left.state += right.state
+    assert left.state.dtype == torch.float64
+    torch.testing.assert_close(left.state, whole.state, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.tensor(left.compute()), torch.tensor(whole.compute()))
+
+
+@every_metric
+def test_the_interval_contains_the_value_and_grows_with_confidence(name: str) -> None:
+    metric: Metric = METRICS.build(name)
+    metric.update(*batch(name))
+    interval = metric.interval()
+    if not metric.scalar:
+        assert interval is None
+        return
+    value, wide = metric.compute(), metric.interval(0.99)
+    assert isinstance(value, float) and interval is not None and wide is not None
+    assert wide[0] < interval[0] < value < interval[1] < wide[1]
+
+
+@every_metric
+def test_the_interval_of_a_mean_covers_as_often_as_it_says(name: str) -> None:
+    metric: Metric = METRICS.build(name)
+    if not metric.scalar:
+        assert metric.interval() is None
+        return
+    metric.update(*batch(name, n=20_000, seed=99))
+    truth = metric.compute()
+    covered = 0
+    for seed in range(200):
+        metric.reset("cpu")
+        metric.update(*batch(name, seed=seed))
+        low, high = metric.interval(0.9) or (0.0, 0.0)
+        covered += low <= truth <= high
+    assert 160 <= covered <= 196  # 180 expected, standard deviation 4.2; skewed values cover a little less
+
+
+@every_metric
+def test_better_outputs_give_a_better_value(name: str) -> None:
+    metric: Metric = METRICS.build(name)
+    assert metric.name == name
+    metric.update(*perfect(name))
+    best = metric.compute()
+    if not metric.scalar:
+        assert torch.equal(torch.tensor(best), torch.diag(torch.bincount(perfect(name)[1], minlength=6)))
+        return
+    metric.reset("cpu")
+    metric.update(*batch(name))
+    value = metric.compute()
+    assert isinstance(best, float) and isinstance(value, float)
+    assert best > value if metric.higher_is_better else best < value

@@ -1,0 +1,73 @@
+"""What every registered task must do."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from d2lcli.errors import DataError
+from d2lcli.registry import LOSSES, METRICS, TASKS
+
+# For each task: a loss, a metric, outputs of the model, and a batch of targets that fit it.
+CASES: dict[str, tuple[str, str, int]] = {
+    "classification": ("cross_entropy", "accuracy", 3),
+    "regression": ("mse", "rmse", 1),
+}
+every_task = pytest.mark.parametrize("name", TASKS.names())
+
+
+def build(name: str) -> Any:
+    loss, metric, _ = CASES[name]
+    return TASKS.build(name, loss=LOSSES.get(loss), metrics=[METRICS.build(metric)])
+
+
+def batch(name: str, n: int = 40) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(n, 4, generator=generator)
+    scores = inputs @ torch.randn(4, CASES[name][2], generator=generator)
+    return inputs, scores.argmax(1) if name == "classification" else scores
+
+
+def test_every_task_has_a_case() -> None:
+    assert sorted(CASES) == TASKS.names()
+
+
+@every_task
+def test_the_training_loss_is_the_mean_of_the_evaluated_ones(name: str) -> None:
+    task, model = build(name), nn.Linear(4, CASES[name][2])
+    loss = task.train_loss(model, batch(name))
+    losses, outputs, targets = task.eval_step(model, batch(name))
+    assert loss.ndim == 0 and loss.requires_grad
+    assert losses.shape == (40,) and outputs.shape[0] == len(targets) == 40
+    torch.testing.assert_close(losses.mean(), loss)
+
+
+@every_task
+def test_training_improves_the_monitored_value(name: str) -> None:
+    torch.manual_seed(0)
+    task, model = build(name), nn.Linear(4, CASES[name][2])
+    metric = task.metrics[task.monitor]
+
+    def value() -> float:
+        metric.reset("cpu")
+        _, outputs, targets = task.eval_step(model, batch(name))
+        metric.update(outputs.detach(), targets)
+        found: float = metric.compute()
+        return found
+
+    before = value()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(100):
+        task.train_loss(model, batch(name)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert value() > before if task.mode == "max" else value() < before
+
+
+@every_task
+def test_data_that_fits_passes_and_an_empty_split_does_not(name: str) -> None:
+    task, (inputs, targets) = build(name), batch(name)
+    task.check(inputs.shape[1:], CASES[name][2], targets)
+    with pytest.raises(DataError):
+        task.check(inputs.shape[1:], CASES[name][2], targets[:0])
