@@ -146,8 +146,7 @@ def _show(rows: Sequence[Row], json_output: bool) -> None:
     table = Table(box=None, pad_edge=False)
     columns = [column for column in rows[0] if any(row[column] for row in rows)] if rows else []
     for column in columns:
-        whole = max(len(row[column]) for row in rows) if column in ("name", "status") else None
-        table.add_column(column, overflow="fold", min_width=whole)
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "status"))
     for row in rows:
         table.add_row(*(Text(str(row[column])) for column in columns))
     Console().print(table)

@@ -83,7 +83,7 @@ class Dataset:
         shape: of one example as the model gets it, (c, h, w) or (features,).
         num_outputs: classes, or regression targets for one example.
         classes: the names of the classes in the order of their indices; empty for regression.
-        files: path -> SHA-256 of that file's bytes.
+        files: path -> SHA-256 of that file's bytes; of a folder of images, of the names and sizes in it.
         found: where the data came from, in words.
     """
 

@@ -43,7 +43,7 @@ def fetch(
     *,
     url: str | None = None,
     progress: Progress | None = None,
-    timeout: float = 15.0,
+    timeout: float = 10.0,
     attempts: int = 3,
 ) -> Found:
     """Download what the cache does not have of a data set.
@@ -98,7 +98,7 @@ def download(
     max_bytes: int,
     intact: Callable[[Path], bool] | None = None,
     progress: Progress | None = None,
-    timeout: float = 15.0,
+    timeout: float = 10.0,
     attempts: int = 3,
     pause: float = 0.5,
 ) -> Path:

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from d2lcli.data.download import download, fetch
+from d2lcli.data.download import _Redirects, download, fetch
 from d2lcli.data.sources import DataFile, Source
 from d2lcli.errors import DataError
 
@@ -183,6 +185,12 @@ def test_an_announced_size_over_the_limit_is_refused_before_it_is_read(server: S
 
 def test_redirects_within_the_web_are_followed(server: Server, tmp_path: Path) -> None:
     assert get(server.url("redirect"), tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_redirect_from_https_to_http_is_refused() -> None:
+    request = urllib.request.Request("https://127.0.0.1/file")
+    with pytest.raises(DataError, match="refused a redirect to http://127"):
+        _Redirects().redirect_request(request, BytesIO(), 302, "Found", {}, "http://127.0.0.1/file")
 
 
 def test_a_stall_ends_the_attempt(server: Server, tmp_path: Path) -> None:
