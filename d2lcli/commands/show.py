@@ -1,11 +1,11 @@
 """`d2l show KEY=VALUE...`: a model's layers, shapes, parameters, multiply-adds and memory, without data."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from d2lcli.commands.terminal import print_json, print_table
 from d2lcli.errors import ConfigError
 from d2lcli.registry import DATASETS, MODELS, OPTIMIZERS
 
@@ -31,7 +31,7 @@ def show(overrides: list[str], json_output: bool, config_file: Path | None) -> N
     values = compose(overrides, config_file=config_file).values
     report = describe(values)
     if json_output:
-        print(json.dumps(report))
+        print_json(report)
     else:
         _print_tables(report)
 
@@ -104,9 +104,10 @@ def _note(data: str) -> str:
 
 
 def _memory_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the memory depends on, for one device; precision `auto` counts as float32, which needs most."""
     precision = values["hardware"]["precision"]
     return {
-        "batch_size": values["data"]["batch_size"],
+        "batch_size": -(-values["data"]["batch_size"] // values["hardware"]["devices"]),
         "precision": "fp32" if precision == "auto" else precision,
         "optimizer_name": values["optim"]["name"],
     }
@@ -126,35 +127,14 @@ def _memory(values: Mapping[str, Any], summary: "Summary") -> "Memory":
 
 
 def _print_tables(report: Mapping[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console = Console(markup=False, highlight=False, width=max(console.width, 110))
-    layers = Table(title=f"{report['model']} on {report['data']}, input {_shape(report['input_shape'])}")
-    layers.add_column("Layer")
-    layers.add_column("Type")
-    for heading in ("Output shape", "Parameters", "Multiply-adds"):
-        layers.add_column(heading, justify="right")
-    for row in report["layers"]:
-        numbers = f"{row['parameters']:,}", f"{row['multiply_adds']:,}"
-        layers.add_row(row["name"], row["type"], _shape(row["output_shape"]), *numbers)
-    layers.add_section()
-    layers.add_row("all", "", "", f"{report['parameters']:,}", f"{report['multiply_adds']:,}")
-    console.print(layers)
-    if report["note"]:
-        console.print(f"note: {report['note']}")
-
+    print(f"{report['model']} on {report['data']}, input {' x '.join(map(str, report['input_shape']))}\n")
+    columns = ("name", "type", "output_shape", "parameters", "multiply_adds")
+    rows = [[layer[column] for column in columns] for layer in report["layers"]]
+    rows.append(["(all)", "", "", report["parameters"], report["multiply_adds"]])
+    print_table(["layer", "type", "output shape", "parameters", "multiply-adds"], rows)
     needs = report["memory"]
-    title = f"Memory to train: batch {needs['batch_size']}, {needs['optimizer_name']}, {needs['precision']}"
-    memory = Table(title=title, min_width=len(title))
-    memory.add_column("What")
-    memory.add_column("MiB", justify="right")
-    for what in ("parameters", "casts", "gradients", "optimizer", "activations", "total"):
-        memory.add_row(what, f"{needs[what] / 2**20:,.2f}")
-    console.print(memory)
-
-
-def _shape(sizes: list[int]) -> str:
-    return " x ".join(str(size) for size in sizes)
+    print(f"\nMemory to train: batch {needs['batch_size']:,}, {needs['optimizer_name']}, {needs['precision']}\n")
+    parts = ("parameters", "casts", "gradients", "optimizer", "activations", "total")
+    print_table(["what", "bytes", "MiB"], [[part, needs[part], round(needs[part] / 2**20, 2)] for part in parts])
+    if report["note"]:
+        print(f"\nnote: {report['note']}")
