@@ -17,11 +17,11 @@ class Entry:
     """One line of a registry table.
 
     Args:
-        target: where the builder is, `module:attribute`.  A table of the product holds text only; a plugin may hold the callable itself.
+        target: where the builder is, `module:attribute`.  The product's tables hold text; a plugin may hold the callable.
         description: one sentence for people.
         task: models only: the task that the model is trained on by default.
         data: models only: the data set that it is trained on by default.
-        min_image_size: models only: the smallest image side that the network can take; 0 for a model that takes no images.
+        min_image_size: models only: the smallest image side that it can take; 0 for a model that takes no images.
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
         source: paper or chapter.
@@ -62,7 +62,9 @@ class Registry:
         if name not in self._entries:
             hint = nearest(name, self._entries)
             known = f" (known: {', '.join(self.names())})" if not hint else ""
-            raise ConfigError(f"{self.kind}: unknown name '{clean(name, 80)}'{hint}{known}", f"see: d2l list {self.kind}")
+            raise ConfigError(
+                f"{self.kind}: unknown name '{clean(name, 80)}'{hint}{known}", f"see: d2l list {self.kind}"
+            )
         return self._entries[name]
 
     def get(self, name: str) -> Callable[..., Any]:

@@ -1,9 +1,8 @@
 """Decoders by name."""
 
-from d2lcli.registry.core import Entry, Registry
+from d2lcli.registry.core import Registry
 
 DECODERS = Registry(
     "decoder",
-    {
-    },
+    {},
 )

@@ -2,6 +2,8 @@
 
 from d2lcli.registry.core import Entry, Registry
 
+# fmt: off
+# ruff: noqa: E501 -- a table: one line for each entry
 LOSSES = Registry(
     "loss",
     {

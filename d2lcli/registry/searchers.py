@@ -1,9 +1,8 @@
 """Search algorithms by name."""
 
-from d2lcli.registry.core import Entry, Registry
+from d2lcli.registry.core import Registry
 
 SEARCHERS = Registry(
     "search",
-    {
-    },
+    {},
 )

@@ -1,9 +1,8 @@
 """Tokenizers by name."""
 
-from d2lcli.registry.core import Entry, Registry
+from d2lcli.registry.core import Registry
 
 TOKENIZERS = Registry(
     "tokenizer",
-    {
-    },
+    {},
 )
