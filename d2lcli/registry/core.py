@@ -17,7 +17,7 @@ class Entry:
     """One line of a registry table.
 
     Args:
-        target: where the builder is, `module:attribute`.  The product's tables hold text; a plugin may hold the callable.
+        target: where the builder is, `module:attribute`.  The tables hold text; a plugin may hold the callable.
         description: one sentence for people.
         task: models only: the task that the model is trained on by default.
         data: models only: the data set that it is trained on by default.

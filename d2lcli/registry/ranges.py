@@ -47,7 +47,6 @@ RANGES: dict[str, Range] = {
     "beta2": _DECAY,
     "eps": _POSITIVE,
     "l1": _NOT_NEGATIVE,
-    "l2": _NOT_NEGATIVE,
     # schedules
     "final_lr": _NOT_NEGATIVE,
     "warmup_begin_lr": _NOT_NEGATIVE,

@@ -2,8 +2,6 @@
 
 from d2lcli.registry.core import Entry, Registry
 
-# fmt: off
-# ruff: noqa: E501 -- a table: one line for each entry
 TASKS = Registry(
     "task",
     {
