@@ -132,7 +132,10 @@ def evaluate(
     """
     from d2lcli.commands.evaluate import evaluate as body
 
-    return body(run, overrides or [], checkpoint=checkpoint, split=split, json_output=json_output)
+    words = [str(run), *(overrides or [])]  # a run may stand after an override
+    first = next((word for word in words if "=" not in word and not word.startswith("~")), words[0])
+    words.remove(first)
+    return body(Path(first), words, checkpoint=checkpoint, split=split, json_output=json_output)
 
 
 @app.command()

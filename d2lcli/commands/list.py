@@ -1,12 +1,13 @@
 """`d2l list [KIND]`: what there is to choose from, read from the tables; nothing is imported."""
 
+import sys
 from typing import Any
 
 from d2lcli.commands.terminal import print_json, print_table
 from d2lcli.config.places import BUNDLES, conf_dir, conf_names
 from d2lcli.errors import ConfigError, clean, nearest
 from d2lcli.registry import REGISTRIES
-from d2lcli.registry.plugins import outside_names
+from d2lcli.registry.plugins import hidden_names, outside_names
 
 KINDS = {
     "model": "networks",
@@ -42,10 +43,15 @@ def list_entries(kind: str, details: bool = False, json_output: bool = False) ->
     Raises:
         ConfigError: there is no such kind.
     """
-    rows = entries(_kind(kind))
+    kind = _kind(kind)
+    rows = entries(kind)
     if json_output:
         print_json(rows)
         return
+    for name, point in hidden_names(REGISTRIES[kind]).items() if kind in REGISTRIES else ():
+        print(
+            f"note: {kind} '{name}' is d2l's own; the plugin {clean(point.value)} may not replace it", file=sys.stderr
+        )
     columns = [name for name in _DETAILS if details and any(row.get(name) for row in rows)]
     cells = [[row["name"], row["description"], *(row.get(column) or "" for column in columns)] for row in rows]
     print_table(["name", "description", *columns], cells)

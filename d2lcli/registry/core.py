@@ -54,18 +54,23 @@ class Registry:
         return name in self._entries
 
     def describe(self, name: str) -> Entry:
-        """The entry of `name`.
+        """The entry of `name`; a plugin's entry point of this name joins the registry.
 
         Raises:
             ConfigError: the name is unknown; the nearest one is offered.
         """
-        if name not in self._entries:
+        if name not in self._entries and not self._find_outside(name):
             hint = nearest(name, self._entries)
             known = f" (known: {', '.join(self.names())})" if not hint else ""
             raise ConfigError(
                 f"{self.kind}: unknown name '{clean(name, 80)}'{hint}{known}", f"see: d2l list {self.kind}"
             )
         return self._entries[name]
+
+    def _find_outside(self, name: str) -> bool:
+        from d2lcli.registry.plugins import load_named  # reads what is installed: only for names that nobody knows
+
+        return load_named(self, name)
 
     def get(self, name: str) -> Callable[..., Any]:
         """The callable behind `name`; this imports its file."""

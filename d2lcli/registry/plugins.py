@@ -38,6 +38,12 @@ def outside_names(registry: Registry) -> dict[str, EntryPoint]:
     return {name: point for name, point in _points(registry.kind).items() if name not in registry}
 
 
+def hidden_names(registry: Registry) -> dict[str, EntryPoint]:
+    """The entry points that cannot be had, because an entry of the product has their name."""
+    points = _points(registry.kind)
+    return {name: point for name, point in points.items() if name in registry and not registry.describe(name).plugin}
+
+
 def load_named(registry: Registry, name: str) -> bool:
     """Let the entry point called `name` join the registry; whether there is one.
 

@@ -66,6 +66,16 @@ def test_options_and_overrides_stand_in_any_order(capsys: pytest.CaptureFixture[
     assert '"epochs": 3' in answers.pop()[1]
 
 
+def test_a_run_may_stand_after_an_override(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(
+        "d2lcli.commands.evaluate.evaluate", lambda run, words, **options: seen.append((str(run), words))
+    )
+    for words in (["a=1", "runs/x", "b=2"], ["runs/x", "a=1", "b=2"], ["runs/lr=1"]):
+        assert main(["evaluate", *words]) == 0
+    assert seen == [("runs/x", ["a=1", "b=2"]), ("runs/x", ["a=1", "b=2"]), ("runs/lr=1", [])]
+
+
 def test_nothing_at_all_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run([], capsys)
     assert code == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from d2lcli.commands.list import list_entries
 from d2lcli.errors import ConfigError
 from d2lcli.registry import MODELS, Registry, plugins
 from d2lcli.registry.plugins import import_plugin, load_named, outside_names
@@ -58,6 +59,22 @@ def test_a_name_that_is_asked_for_joins(models: Registry) -> None:
     assert models.describe("my_net").plugin == "d2l-test-plugin"
     with pytest.raises(ConfigError, match="unknown option 'widht'; did you mean 'width'"):
         models.build("my_net", widht=7)
+
+
+@pytest.mark.usefixtures("site")
+def test_building_by_name_is_asking(models: Registry) -> None:
+    assert models.build("my_net") == 4
+    assert "my_net" in models
+    with pytest.raises(ConfigError, match="unknown name 'my_nett'; did you mean 'my_net'"):
+        models.build("my_nett")
+
+
+@pytest.mark.usefixtures("site")
+def test_a_taken_name_is_said_in_the_list(capsys: pytest.CaptureFixture[str]) -> None:
+    list_entries("model")
+    seen = capsys.readouterr()
+    assert "my_net  " in seen.out
+    assert "note: model 'mlp' is d2l's own; the plugin d2l_test_plugin:my_net may not replace it" in seen.err
 
 
 @pytest.mark.usefixtures("site")
