@@ -1,4 +1,4 @@
-"""The whole d2l loop, logging on, against two hand-written loops, in one process, interleaved, on the CPU clock, one thread.
+"""The whole d2l loop, logging on, against two hand-written loops: one process, interleaved, CPU clock, one thread.
 
     python benchmarks/loop.py [--rounds 7] [--json FILE]
 
@@ -39,7 +39,9 @@ CASES = {
 }
 
 
-def d2l_epoch(words: list[str], batch: int, limit: int, folder: Path) -> tuple[Callable[[], None], nn.Module, Tensor, Tensor]:
+def d2l_epoch(
+    words: list[str], batch: int, limit: int, folder: Path
+) -> tuple[Callable[[], None], nn.Module, Tensor, Tensor]:
     """One epoch of the product's loop as a function, with the model and the data that it trains on."""
     fixed = [f"data.batch_size={batch}", f"data.limit={limit}", f"optim.lr={LR}", "hardware=cpu", "epochs=1000000"]
     values = config.compose([*words, *fixed]).values
@@ -132,7 +134,14 @@ def measure(name: str, rounds: int) -> dict[str, float | str]:
     ratio = [statistics.median(row[0] / row[other] for row in rows) for other in (1, 2)]
     steps = -(-limit // batch)
     micro = [statistics.median(row[loop] for row in rows) / steps * 1e6 for loop in range(3)]
-    return {"case": name, "d2l_us": micro[0], "plain_us": micro[1], "fastest_us": micro[2], "vs_plain": ratio[0], "vs_fastest": ratio[1]}
+    return {
+        "case": name,
+        "d2l_us": micro[0],
+        "plain_us": micro[1],
+        "fastest_us": micro[2],
+        "vs_plain": ratio[0],
+        "vs_fastest": ratio[1],
+    }
 
 
 def main() -> None:

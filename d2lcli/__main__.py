@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from d2lcli.training.signals import install
+from d2lcli.training.signals import ignore, install
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -50,5 +50,12 @@ def _run(words: Sequence[str], plugins: Sequence[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def entry() -> int:
+    """The console script: `main`, and nothing that arrives while Python takes itself down changes the exit code."""
+    code = main()
+    ignore()
+    return code
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(entry())

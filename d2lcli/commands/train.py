@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from d2lcli.errors import D2LError
-from d2lcli.training.plan import already_finished, devices, make_plan
+from d2lcli.training.plan import Plan, already_finished, devices, make_plan
 
 
 def train(
@@ -38,8 +38,8 @@ def train(
         _show(finished, json_output)
         return 0
     processes = devices(plan.values)
-    if processes > 1 or (processes == 1 and plan.values["strategy"]["name"] != "single"):
-        return _train_in_processes(plan, processes, arguments, json_output, has_folder=bool(run_dir or resume))
+    if processes:
+        return _train_in_processes(plan, processes, arguments, has_folder=bool(run_dir or resume))
     from d2lcli.training import session, signals
 
     try:
@@ -57,11 +57,10 @@ def train(
     return 0
 
 
-def _train_in_processes(plan: Any, processes: int, arguments: list[str] | None, json_output: bool, *, has_folder: bool) -> int:
+def _train_in_processes(plan: Plan, processes: int, arguments: list[str] | None, *, has_folder: bool) -> int:
     """Start this command once for each device; the first of them prints."""
     from d2lcli.training.launch import launch
 
-    del json_output
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not has_folder:
         words += ["--run-dir", str(plan.folder.path)]

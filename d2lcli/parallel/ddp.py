@@ -28,11 +28,14 @@ class DataParallel(Single):
         self.bucket_megabytes = bucket_megabytes
         limit = timedelta(seconds=timeout)
         meeting = os.environ.get("D2L_MEETING")  # our own launcher: a file, so that no port is opened to the network
-        where = {"init_method": f"file://{meeting}"} if meeting else {}
         if meeting:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         dist.init_process_group(
-            "nccl" if self.on_gpu else "gloo", rank=self.rank, world_size=self.world_size, timeout=limit, **where
+            "nccl" if self.on_gpu else "gloo",
+            init_method=f"file://{meeting}" if meeting else None,
+            rank=self.rank,
+            world_size=self.world_size,
+            timeout=limit,
         )
         # Flags go through a group of their own: they may run beside the gradients' reductions.
         self.flags = dist.new_group(backend="gloo", timeout=limit)

@@ -78,7 +78,7 @@ def build(values: dict[str, Any]) -> Run:
     optimizer = _optimizer(values, model)
     module = strategy.wrap(model)
     if values["hardware"]["compile"]:
-        module = torch.compile(module)  # type: ignore[assignment]
+        module = torch.compile(module)
     seed_everything(values["seed"], strategy.rank)  # ranks part here: each has its own dropout masks
     return Run(
         values=values,
@@ -116,7 +116,9 @@ def pick_device(hardware: Mapping[str, Any]) -> torch.device:
     index = int(name.partition(":")[2] or os.environ.get("LOCAL_RANK", 0))
     if index >= count:
         seen = f"has {count} GPU{'s' if count != 1 else ''}" if count else "has no GPU that torch can use"
-        raise ConfigError(f"hardware.device: '{name}' is not here: this machine {seen}", "use hardware=cpu or hardware=auto")
+        raise ConfigError(
+            f"hardware.device: '{name}' is not here: this machine {seen}", "use hardware=cpu or hardware=auto"
+        )
     torch.cuda.set_device(index)
     return torch.device("cuda", index)
 
@@ -198,8 +200,10 @@ def build_model(values: Mapping[str, Any], dataset: Dataset, device: torch.devic
         model.train()
     if values["init"]:
         _part(INITIALIZERS, values["init"])(model)
-    layout = torch.channels_last if values["hardware"]["channels_last"] else torch.preserve_format
-    return model.to(device, memory_format=layout)
+    model = model.to(device)
+    if values["hardware"]["channels_last"]:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def build_task(values: Mapping[str, Any]) -> Any:

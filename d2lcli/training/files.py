@@ -69,7 +69,7 @@ def finite(value: Any) -> Any:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory so that it vanishes in one step: renamed first, so that nobody takes the rest for the whole."""
+    """Remove a directory: renamed first, so that nobody takes what is left of it for the whole."""
     doomed = path.with_name(f"{path.name}.{os.getpid()}.del")
     os.rename(path, doomed)
     shutil.rmtree(doomed)

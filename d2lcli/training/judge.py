@@ -60,5 +60,11 @@ def evaluate(
 
         cast = autocast(device.type, precision)
     found = evaluate_model(model, task, loader, single(), device=device, autocast=cast)
-    facts = {"run": str(path), "checkpoint": str(chosen), "step": snapshot.step, "split": split, "examples": found.examples}
+    facts = {
+        "run": str(path),
+        "checkpoint": str(chosen),
+        "step": snapshot.step,
+        "split": split,
+        "examples": found.examples,
+    }
     return found, facts

@@ -1,6 +1,7 @@
 """Starts the processes of a distributed run on this machine, under torch's elastic launcher."""
 
 import ctypes
+import logging
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ def in_group() -> bool:
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends: a killed launcher leaves no trainer behind.  Linux only."""
+    """Have the kernel end this process with its parent: a killed launcher leaves no trainer behind.  Linux only."""
     if os.environ.get("D2L_LAUNCHED") and sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG
         if os.getppid() == 1:
@@ -40,6 +41,7 @@ def launch(arguments: list[str], processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    logging.getLogger("torch").setLevel(logging.CRITICAL)  # what happened to a worker is said below, in one line
     meeting = Path(tempfile.mkdtemp(prefix="d2l-meeting-"))
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -77,5 +79,6 @@ def _explain(rank: int, code: int) -> int:
         return code
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     raise WorkerLostError(
-        f"the process of rank {rank} {how}; the others were stopped", "go on from the last checkpoint: d2l train --resume RUN"
+        f"the process of rank {rank} {how}; the others were stopped",
+        "go on from the last checkpoint: d2l train --resume RUN",
     )

@@ -37,7 +37,7 @@ def backward(loss: Tensor, one: Tensor) -> None:
     if loss.dtype != one.dtype:
         loss.backward()  # type: ignore[no-untyped-call]
         return
-    torch.autograd.Variable._execution_engine.run_backward(  # type: ignore[attr-defined]
+    torch.autograd.Variable._execution_engine.run_backward(
         (loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True
     )
 
@@ -366,5 +366,6 @@ class Trainer:
         what, kept = what or f"the loss is {value}", self.folder / "nonfinite"
         return NonFiniteError(
             f"step {self.at.step}: {what} (learning rate {self.rate:g}); stopped before the update",
-            "try a smaller optim.lr, or clip_norm=1" + (f"; the batch and the state are in {kept}" if kept.is_dir() else ""),
+            "try a smaller optim.lr, or clip_norm=1"
+            + (f"; the batch and the state are in {kept}" if kept.is_dir() else ""),
         )

@@ -62,7 +62,7 @@ def make_plan(
     """
     given = [*SMOKE, *overrides] if smoke else list(overrides)
     if resume is None:
-        values = configs.compose(given, config_file=config_file).values
+        values = _shorten(configs.compose(given, config_file=config_file).values, smoke)
         path = run_dir or new_path(values["model"]["name"], values["data"]["name"])
         return Plan(values, RunFolder(path), False, given, config_file)
     if run_dir is not None and run_dir.resolve() != resume.resolve():
@@ -71,7 +71,7 @@ def make_plan(
     if not folder.exists:
         if not overrides and config_file is None:
             folder.require()
-        values = configs.compose(given, config_file=config_file).values
+        values = _shorten(configs.compose(given, config_file=config_file).values, smoke)
         return Plan(values, folder, False, given, config_file)
     saved = load_config(folder)
     if not given and config_file is None:
@@ -79,6 +79,13 @@ def make_plan(
     values = configs.amend(saved, given, config_file=config_file).values
     check_drift(saved, values, allow_drift=allow_drift)
     return Plan(values, folder, True, given, config_file)
+
+
+def _shorten(values: dict[str, Any], smoke: bool) -> dict[str, Any]:
+    """Fit the schedule's rise into a smoke run."""
+    if smoke and values["scheduler"].get("warmup_steps"):
+        values["scheduler"]["warmup_steps"] = 1
+    return values
 
 
 def load_config(folder: RunFolder) -> dict[str, Any]:
@@ -106,7 +113,10 @@ def check_drift(old: dict[str, Any], new: dict[str, Any], *, allow_drift: bool) 
         print(f"config differs: {key}: {clean(before, 60)} -> {clean(after, 60)}", file=sys.stderr)
     if drift and not allow_drift:
         raise ConfigError(
-            [f"{key}: {clean(before, 60)} -> {clean(after, 60)} would change the course of the run" for key, before, after in drift],
+            [
+                f"{key}: {clean(before, 60)} -> {clean(after, 60)} would change the course of the run"
+                for key, before, after in drift
+            ],
             "leave it out, or say --allow-drift, or start a new run",
         )
 
@@ -126,7 +136,9 @@ def devices(values: dict[str, Any]) -> int:
         if wanted > 1:
             raise ConfigError(f"hardware.devices: {wanted} needs a parallel strategy", "use hardware=ddp")
         if grouped and int(os.environ["WORLD_SIZE"]) > 1:
-            raise ConfigError(f"strategy=single, but this is one of {os.environ['WORLD_SIZE']} processes", "use hardware=ddp")
+            raise ConfigError(
+                f"strategy=single, but this is one of {os.environ['WORLD_SIZE']} processes", "use hardware=ddp"
+            )
         return 0
     return 0 if grouped else wanted
 

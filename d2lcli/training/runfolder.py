@@ -1,8 +1,8 @@
 """The folder of a run: made, locked, described.  Imports no torch, so that a resume that has nothing to do is quick.
 
-    config.yaml   the resolved config; a folder is a run from the moment that this file exists
-    meta.json     command, versions, git state, seed, device, data checksums
-    metrics.jsonl, tensorboard/, checkpoints/, samples/, plots/, result.json
+config.yaml   the resolved config; a folder is a run from the moment that this file exists
+meta.json     command, versions, git state, seed, device, data checksums
+metrics.jsonl, tensorboard/, checkpoints/, samples/, plots/, result.json
 """
 
 import fcntl
@@ -91,7 +91,9 @@ class RunFolder:
                 f"run folder {clean(self.path)}: holds a run already",
                 f"go on with it: d2l train --resume {clean(self.path)}   or choose another --run-dir",
             )
-        foreign = [item.name for item in self.path.iterdir() if not re.match(r"\.lock$|(meta\.json|config\.yaml)", item.name)]
+        foreign = [
+            item.name for item in self.path.iterdir() if not re.match(r"\.lock$|(meta\.json|config\.yaml)", item.name)
+        ]
         if foreign:
             self.release()
             raise ConfigError(
@@ -148,7 +150,9 @@ def new_path(model: str, data: str) -> Path:
     return path
 
 
-def describe(command: list[str], overrides: list[str], config_file: Path | None, values: Mapping[str, Any]) -> dict[str, Any]:
+def describe(
+    command: list[str], overrides: list[str], config_file: Path | None, values: Mapping[str, Any]
+) -> dict[str, Any]:
     """What `meta.json` says of how a run came about.  No environment variable is written anywhere."""
     return {
         "format": 1,
@@ -175,6 +179,7 @@ def _versions() -> dict[str, str]:
 
 def _git_state() -> dict[str, Any] | None:
     """The commit of the directory that the command was started in, and whether files differ from it."""
+
     def ask(*words: str) -> str:
         answer = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=True)
         return answer.stdout.strip()

@@ -1,7 +1,7 @@
 """A training from its plan to its result: folder, live objects, checkpoint, loop, result.json."""
 
+import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from d2lcli.config import dump_yaml
@@ -49,7 +49,7 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         if _is_memory(error):
             raise MemoryFullError(
                 f"out of memory: {clean(error, 120)}",
-                f"use a smaller data.batch_size (now {plan.values['data']['batch_size']}) with accumulate=2, or hardware.precision=bf16",
+                f"use a smaller data.batch_size (now {plan.values['data']['batch_size']}) with accumulate=2",
             ) from error
         raise
     finally:
@@ -60,8 +60,6 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
 
 def is_first() -> bool:
     """Whether this process is the one that writes."""
-    import os
-
     return int(os.environ.get("RANK", 0)) == 0
 
 
@@ -126,11 +124,16 @@ def _introduce(run: Run, val: Any, progress: Progress) -> None:
     names = run.values
     count = sum(parameter.numel() for parameter in run.model.parameters())
     where = f" on {run.strategy.world_size} processes" if run.strategy.world_size > 1 else ""
-    progress.say(f"{names['model']['name']}: {count:,} parameters; {names['optim']['name']}, {names['scheduler']['name']}")
     progress.say(
-        f"{run.dataset.name} ({run.dataset.found}): {len(run.train.split):,} training, {len(val.split):,} validation examples"
+        f"{names['model']['name']}: {count:,} parameters; {names['optim']['name']}, {names['scheduler']['name']}"
     )
-    progress.say(f"{run.device}, {run.precision}{where}; {run.total_steps} updates of {names['data']['batch_size']} examples")
+    progress.say(
+        f"{run.dataset.name} ({run.dataset.found}): {len(run.train.split):,} training examples, "
+        f"{len(val.split):,} for validation"
+    )
+    progress.say(
+        f"{run.device}, {run.precision}{where}; {run.total_steps} updates of {names['data']['batch_size']} examples"
+    )
 
 
 def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
@@ -199,6 +202,3 @@ def _is_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
-
-
-__all__ = ["Path", "is_first", "summarise", "train"]

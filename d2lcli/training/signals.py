@@ -64,7 +64,13 @@ def install() -> None:
         pass
 
 
-class watching:  # noqa: N801 -- reads as a statement: `with watching():`
+def ignore() -> None:
+    """The command is done, its exit code decided: a late signal is not worth more."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+class watching:
     """Within this block signals are noted and left to the loop, and the count starts afresh."""
 
     def __enter__(self) -> None:

@@ -179,7 +179,8 @@ def reseal(path: Path) -> None:
     "header",
     [
         struct.pack("<Q", 2**62),
-        struct.pack("<Q", 80) + b'{"w":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'.ljust(80),
+        struct.pack("<Q", 80)
+        + b'{"w":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'.ljust(80),
         struct.pack("<Q", 70) + b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}'.ljust(70) + b"\0" * 4,
         b"\x80\x04\x95pickle",
     ],
