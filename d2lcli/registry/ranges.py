@@ -77,6 +77,11 @@ RANGES: dict[str, Range] = {
     "folds": Range(2, MANY),
     "k_folds": Range(2, MANY),
     "image_size": Range(1, 65_536),
+    # text and its generation
+    "min_freq": _COUNT,
+    "temperature": _NOT_NEGATIVE,
+    "top_k": _COUNT,
+    "top_p": Range(0, 1, low_open=True),
     # processes
     "timeout": _POSITIVE,
     "bucket_megabytes": _POSITIVE,

@@ -1,0 +1,220 @@
+"""What all tokenizers share: training a vocabulary, ids to text and back, and their JSON file."""
+
+import json
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from d2lcli.data.tokenizers.vocabulary import Vocabulary, most_frequent, special_tokens
+from d2lcli.errors import DataError, clean
+
+FORMAT = 1
+LARGEST_FILE = 256 << 20  # bytes
+_KEYS = {"format", "name", "min_freq", "reserved", "tokens", "counts"}
+
+
+class Tokenizer(ABC):
+    """Cuts text into tokens and numbers them.
+
+    A subclass says how to cut and how to put together again.  Text is not cleaned or lowered here: that belongs to the
+    data set it comes from.
+
+    Args:
+        min_freq: a token that occurs less often in the training text is left out and becomes <unk>.
+        reserved: special tokens beside <unk>, such as <pad>, <bos> and <eos>; they follow it in this order.
+
+    Raises:
+        ValueError: min_freq is below 1, or a reserved token is no special token.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, min_freq: int = 1, reserved: Sequence[str] = ()) -> None:
+        if min_freq < 1:
+            raise ValueError(f"min_freq={min_freq!r} must be at least 1")
+        self.min_freq = min_freq
+        self.special = special_tokens(reserved)
+        self._vocabulary: Vocabulary | None = None
+
+    @abstractmethod
+    def split(self, text: str) -> list[str]:
+        """The tokens of a text, whether they are known or not."""
+
+    @abstractmethod
+    def join(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens and their counts.
+
+        Raises:
+            ValueError: the tokenizer has not been trained.
+        """
+        if self._vocabulary is None:
+            raise ValueError(f"the tokenizer '{self.name}' has no vocabulary yet; train it or load its file first")
+        return self._vocabulary
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens; the one at place i has id i."""
+        return self.vocabulary.tokens
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def id_of(self, token: str) -> int:
+        """The id of a token, special ones included.
+
+        Raises:
+            ValueError: there is no such token.
+        """
+        if token not in self.vocabulary.ids:
+            raise ValueError(f"the vocabulary has no token '{clean(token, 80)}'")
+        return self.vocabulary.ids[token]
+
+    def train(self, texts: Iterable[str]) -> None:
+        """Take the vocabulary from texts, in place of any earlier one.
+
+        Raises:
+            DataError: there is no token in the texts, or none that occurs min_freq times.
+            ValueError: one text is given instead of several.
+        """
+        if isinstance(texts, str):
+            raise ValueError("train takes a list of texts, not one text")
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(self.split(text))
+        vocabulary = most_frequent(counts, self.min_freq, self.special)
+        if not counts:
+            raise DataError("the training text holds no tokens", "give a text file that is not empty")
+        if len(vocabulary) == len(self.special):
+            most = max(counts.values())
+            raise DataError(f"no token of the training text occurs min_freq={self.min_freq} times; the most is {most}")
+        self._vocabulary = vocabulary
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text; 0 for a token that is not in the vocabulary.  The text never yields a reserved token.
+
+        Raises:
+            ValueError: the tokenizer has not been trained.
+        """
+        ids, special = self.vocabulary.ids, len(self.special)
+        found = [ids.get(token, 0) for token in self.split(text)]
+        return [number if number >= special else 0 for number in found]
+
+    def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
+        """The text of ids.
+
+        Args:
+            ids: numbers from 0 to len(self) - 1.
+            skip_special: leave out <unk> and the reserved tokens.
+
+        Raises:
+            ValueError: an id is outside the vocabulary, or the tokenizer has not been trained.
+        """
+        tokens, first = self.tokens, len(self.special) if skip_special else 0
+        kept = []
+        for number in ids:
+            if not 0 <= number < len(tokens):
+                raise ValueError(f"id {number} is outside the vocabulary of {len(tokens)} tokens")
+            if number >= first:
+                kept.append(tokens[number])
+        return self.join(kept)
+
+    # The file
+
+    def state(self) -> dict[str, Any]:
+        """Everything as plain JSON values."""
+        vocabulary = self.vocabulary
+        return {
+            "format": FORMAT, "name": self.name, "min_freq": self.min_freq, "reserved": list(self.special[1:]),
+            "tokens": list(vocabulary.tokens), "counts": list(vocabulary.counts),
+        }  # fmt: skip
+
+    def load_state(self, state: Any) -> None:
+        """Become the tokenizer that `state` describes; nothing is changed if it is refused.
+
+        Raises:
+            DataError: the state is not one that this tokenizer writes; the message says why.
+        """
+        try:
+            min_freq, special, vocabulary = self._checked(state)
+        except ValueError as error:
+            raise DataError(f"this is no file of the tokenizer '{self.name}': {error}") from None
+        self.min_freq, self.special, self._vocabulary = min_freq, special, vocabulary
+
+    def _checked(self, state: Any) -> tuple[int, tuple[str, ...], Vocabulary]:
+        if not isinstance(state, dict) or set(state) != _KEYS:
+            raise ValueError(f"it must be one object with the keys {', '.join(sorted(_KEYS))}")
+        if not _is_count(state["format"], 1) or state["format"] != FORMAT:
+            raise ValueError(f"format {clean(state['format'], 20)} is not {FORMAT}")
+        if state["name"] != self.name:
+            raise ValueError(f"it was written by '{clean(state['name'], 80)}'")
+        if not _is_count(state["min_freq"], 1):
+            raise ValueError("min_freq must be an integer of at least 1")
+        for key in ("reserved", "tokens"):
+            if not isinstance(state[key], list) or not all(isinstance(token, str) for token in state[key]):
+                raise ValueError(f"{key} must be a list of texts")
+        if not isinstance(state["counts"], list) or not all(_is_count(count, 0) for count in state["counts"]):
+            raise ValueError("counts must be a list of integers of at least 0")
+        special = special_tokens(state["reserved"])
+        vocabulary = Vocabulary(special, tuple(state["tokens"]), tuple(state["counts"]))
+        for token in vocabulary.tokens[len(special) :]:
+            if self.split(token) != [token]:
+                raise ValueError(f"'{clean(token, 80)}' is not a single token")
+        return state["min_freq"], special, vocabulary
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state as JSON; the file is whole or absent."""
+        target = Path(path)
+        beside = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        try:
+            beside.write_text(json.dumps(self.state(), sort_keys=True) + "\n", encoding="ascii")
+            os.replace(beside, target)
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Become the tokenizer of a file that `save` wrote.
+
+        Raises:
+            DataError: the file cannot be read, is not such a file, or is of another tokenizer.
+        """
+        self.load_state(read_state(path))
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state in a tokenizer's file; its `name` says which tokenizer can load it.
+
+    Raises:
+        DataError: the file cannot be read, or is not a JSON object with a name.
+    """
+    where = f"tokenizer file {clean(os.fspath(path))}"
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error.strerror}") from None
+    if len(content) > LARGEST_FILE:
+        raise DataError(f"{where} is larger than {LARGEST_FILE >> 20} MiB")
+    try:
+        state = json.loads(content.decode("utf-8"), object_pairs_hook=_without_repeats)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not valid JSON: {clean(error)}") from None
+    if not isinstance(state, dict) or not isinstance(state.get("name"), str):
+        raise DataError(f"{where} does not hold a tokenizer")
+    return state
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key is given twice")
+    return dict(pairs)
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
