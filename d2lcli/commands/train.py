@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from d2lcli.errors import D2LError
-from d2lcli.training.plan import Plan, already_finished, devices, make_plan
+from d2lcli.training.plan import Plan, already_finished, devices, is_first, make_plan
 
 
 def train(
@@ -45,14 +45,14 @@ def train(
     try:
         result = session.train(plan)
     except signals.Stopped as stopped:
-        if session.is_first() and json_output:
+        if is_first() and json_output:
             _show(plan.folder.read_result(), json_output)
         return stopped.exit_code
     except D2LError:
-        if json_output and plan.folder.exists and session.is_first():
+        if json_output and plan.folder.exists and is_first():
             _show(plan.folder.read_result(), json_output)
         raise
-    if session.is_first():
+    if is_first():
         _show(result, json_output)
     return 0
 

@@ -63,8 +63,10 @@ def make_plan(
     given = [*SMOKE, *overrides] if smoke else list(overrides)
     if resume is None:
         values = _shorten(configs.compose(given, config_file=config_file).values, smoke)
-        path = run_dir or new_path(values["model"]["name"], values["data"]["name"])
-        return Plan(values, RunFolder(path), False, given, config_file)
+        folder = RunFolder(run_dir or new_path(values["model"]["name"], values["data"]["name"]))
+        if is_first():
+            folder.check_free()
+        return Plan(values, folder, False, given, config_file)
     if run_dir is not None and run_dir.resolve() != resume.resolve():
         raise ConfigError("--run-dir and --resume name different folders", "a resumed run goes on in its own folder")
     folder = RunFolder(resume)
@@ -79,6 +81,11 @@ def make_plan(
     values = configs.amend(saved, given, config_file=config_file).values
     check_drift(saved, values, allow_drift=allow_drift)
     return Plan(values, folder, True, given, config_file)
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def _shorten(values: dict[str, Any], smoke: bool) -> dict[str, Any]:

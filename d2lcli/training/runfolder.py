@@ -42,6 +42,11 @@ class RunFolder:
         """Whether a run was begun here."""
         return (self.path / "config.yaml").is_file()
 
+    @property
+    def held(self) -> bool:
+        """Whether this process holds a run's folder."""
+        return self._lock is not None and self.exists
+
     def lock(self) -> None:
         """Hold the folder until this process ends, however it ends.
 
@@ -62,8 +67,6 @@ class RunFolder:
                 "wait for it, or choose another --run-dir",
             ) from None
         self._lock = descriptor
-        if stat.S_IMODE(self.path.stat().st_mode) & stat.S_IWOTH:
-            print(f"warning: {clean(self.path)} can be written by every user of this machine", file=sys.stderr)
 
     def sign(self) -> None:
         """Note in the lock who holds it, for the message that others get."""
@@ -85,23 +88,33 @@ class RunFolder:
         """
         make_folder(self.path)
         self.lock()
-        if self.exists:
+        try:
+            self.check_free()
+        except ConfigError:
             self.release()
+            raise
+        self.sign()
+        replace_file(self.path / "meta.json", to_json(meta))
+        replace_file(self.path / "config.yaml", config_yaml.encode())
+
+    def check_free(self) -> None:
+        """Whether a run may begin here; nothing is written.
+
+        Raises:
+            ConfigError: the folder holds a run, or something else, or is no folder.
+        """
+        if self.exists:
             raise ConfigError(
                 f"run folder {clean(self.path)}: holds a run already",
                 f"go on with it: d2l train --resume {clean(self.path)}   or choose another --run-dir",
             )
-        foreign = [
-            item.name for item in self.path.iterdir() if not re.match(r"\.lock$|(meta\.json|config\.yaml)", item.name)
-        ]
+        check_folder(self.path)
+        ours = re.compile(r"\.lock$|(meta\.json|config\.yaml)")  # what a start that was killed may have left
+        foreign = [name for name in (os.listdir(self.path) if self.path.is_dir() else []) if not ours.match(name)]
         if foreign:
-            self.release()
             raise ConfigError(
                 f"run folder {clean(self.path)}: is not empty ('{clean(foreign[0], 60)}')", "choose another --run-dir"
             )
-        self.sign()
-        replace_file(self.path / "meta.json", to_json(meta))
-        replace_file(self.path / "config.yaml", config_yaml.encode())
 
     def read_meta(self) -> dict[str, Any]:
         """`meta.json`, or an empty dictionary where it cannot be read."""
@@ -117,26 +130,28 @@ class RunFolder:
             raise CheckpointError(
                 f"no run in {clean(self.path)} (there is no config.yaml)", "name the folder that `d2l train` printed"
             )
+        if stat.S_IMODE(self.path.stat().st_mode) & stat.S_IWOTH:
+            print(f"warning: {clean(self.path)} can be written by every user of this machine", file=sys.stderr)
+
+
+def check_folder(path: Path) -> None:
+    """Raises: ConfigError: a link or a file is in the way of a folder."""
+    if path.is_symlink():
+        raise ConfigError(f"run folder {clean(path)}: is a link; name the real folder")
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f"run folder {clean(path)}: is a file")
+    if any(parent.exists() and not parent.is_dir() for parent in path.parents):
+        raise ConfigError(f"run folder {clean(path)}: a part of the path is a file")
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and its parents, each durable.
-
-    Raises:
-        ConfigError: a link or a file is in the way.
-    """
-    if path.is_symlink():
-        raise ConfigError(f"run folder {clean(path)}: is a link; name the real folder")
+    """Make a folder and its parents, each durable."""
+    check_folder(path)
     if path.is_dir():
         return
-    if path.exists():
-        raise ConfigError(f"run folder {clean(path)}: is a file")
-    try:
-        if not path.parent.exists():
-            make_folder(path.parent)
-        path.mkdir(mode=0o755, exist_ok=True)
-    except NotADirectoryError:
-        raise ConfigError(f"run folder {clean(path)}: a part of the path is a file") from None
+    if not path.parent.exists():
+        make_folder(path.parent)
+    path.mkdir(mode=0o755, exist_ok=True)
     sync_directory(path.parent)
 
 

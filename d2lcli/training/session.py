@@ -1,6 +1,5 @@
 """A training from its plan to its result: folder, live objects, checkpoint, loop, result.json."""
 
-import os
 import sys
 from typing import Any
 
@@ -13,7 +12,7 @@ from d2lcli.training.files import replace_file, to_json
 from d2lcli.training.launch import die_with_parent
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.loop import Trainer
-from d2lcli.training.plan import Plan
+from d2lcli.training.plan import Plan, is_first
 from d2lcli.training.progress import Progress, make_progress
 from d2lcli.training.runfolder import describe
 from d2lcli.training.state import Position, restore
@@ -36,15 +35,18 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     die_with_parent()
     first = is_first()
     folder = plan.folder
-    if first:
-        _open_folder(plan)
+    if first and plan.resume:
+        folder.lock()
+        folder.sign()
     run: Run | None = None
     try:
         run = build(plan.values)
+        if first:
+            _open_folder(plan)
         trainer = _trainer(plan, run, first, quiet=quiet)
         return _fit(plan, run, trainer, first)
     except Exception as error:
-        if first and folder.exists and not isinstance(error, signals.Stopped):
+        if first and folder.held and not isinstance(error, signals.Stopped):
             _record_failure(plan, error)
         if _is_memory(error):
             raise MemoryFullError(
@@ -58,19 +60,12 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         folder.release()
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes."""
-    return int(os.environ.get("RANK", 0)) == 0
-
-
 def _open_folder(plan: Plan) -> None:
+    """Begin a new run's folder, now that its data and options are known to be right; note a resumed one's changes."""
     folder = plan.folder
     if not plan.resume:
         folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
-        return
-    folder.lock()
-    folder.sign()
-    if plan.overrides:
+    elif plan.overrides:
         replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())
 
 

@@ -41,7 +41,7 @@ def _on_stop(signum: int, frame: FrameType | None) -> None:
         state.requested = signum
         return
     name = signal.Signals(signum).name
-    text = f"stopped by {name} at once\n" if state.requested else f"stopped by {name}: nothing was running yet\n"
+    text = f"stopped by {name} at once\n" if state.requested else f"stopped by {name}: no training was going on\n"
     try:
         os.write(2, text.encode())
     except OSError:
@@ -71,11 +71,21 @@ def ignore() -> None:
 
 
 class watching:
-    """Within this block signals are noted and left to the loop, and the count starts afresh."""
+    """Within this block signals are noted and left to the loop, and the count starts afresh.
+
+    A program that trains through the Python interface gets its own handlers back afterwards.
+    """
 
     def __enter__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in (*STOP_SIGNALS, signal.SIGUSR1)}
+        install()
         state.requested, state.save_now, state.graceful = 0, False, True
 
     def __exit__(self, *exc: object) -> None:
         state.graceful = False
         state.requested = 0
+        try:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+        except (ValueError, TypeError):  # not the main thread, or a handler that was not set from Python
+            pass
