@@ -10,8 +10,6 @@ of itself) last, then the directory is renamed and its parent synced.  Nothing t
 successor is durable.
 """
 
-import hashlib
-import json
 import os
 import re
 import shutil
@@ -28,11 +26,7 @@ from torch import Tensor
 
 from d2lcli.errors import CheckpointError, clean
 from d2lcli.training.files import remove_tree, replace_link, sync_directory, to_json, write_synced
-
-FORMAT = 1
-NAME = re.compile(r"step-(\d{8,12})(\.stop)?")
-TENSOR_FILES = ("model", "optimizer", "ema", "batch")
-MAX_JSON = 1 << 28  # bytes: far above any real state, far below what would fill the memory
+from d2lcli.training.manifest import NAME, TENSOR_FILES, list_steps, parse_json, read_verified, seal
 
 
 @dataclass
@@ -73,8 +67,7 @@ def write_snapshot(target: Path, snapshot: Snapshot) -> None:
             files[name] = {"bytes": len(content), "sha256": write_synced(beside / name, content)}
         content = to_json(snapshot.state | {"aliases": aliases})
         files["state.json"] = {"bytes": len(content), "sha256": write_synced(beside / "state.json", content)}
-        manifest = {"format": FORMAT, "step": snapshot.step, "files": files}
-        write_synced(beside / "manifest.json", to_json(manifest | {"sha256": _digest(manifest)}))
+        write_synced(beside / "manifest.json", to_json(seal(snapshot.step, files)))
         sync_directory(beside)
         if target.exists():  # a damaged one of the same name: an intact one is never written twice
             remove_tree(target)
@@ -95,62 +88,14 @@ def read_snapshot(path: Path, *, only: tuple[str, ...] = TENSOR_FILES) -> Snapsh
     Raises:
         CheckpointError: anything is missing or differs from the manifest; the file is named.
     """
-    manifest = _read_json(path / "manifest.json")
-    listed = manifest.get("files")
-    if manifest.get("format") != FORMAT or not isinstance(listed, dict) or "state.json" not in listed:
-        raise CheckpointError(f"checkpoint {clean(path)}: manifest.json is damaged or of another format")
-    if manifest.pop("sha256", None) != _digest(manifest):
-        raise CheckpointError(f"checkpoint {clean(path)}: manifest.json is damaged (its checksum differs)")
-    allowed = {"state.json", *(f"{stem}.safetensors" for stem in TENSOR_FILES)}
-    if odd := sorted(set(listed) - allowed):
-        raise CheckpointError(f"checkpoint {clean(path)}: the manifest names an unknown file '{clean(odd[0], 60)}'")
-    content = {name: _verified(path / name, entry) for name, entry in listed.items()}
-    state = _parse(content["state.json"], path / "state.json")
+    content = read_verified(path)
+    state = parse_json(content["state.json"], path / "state.json")
     tensors = {}
     for stem in TENSOR_FILES:
         name = f"{stem}.safetensors"
         if name in content and stem in only:
             tensors[stem] = _deserialise(content[name], state.get("aliases", {}).get(stem, {}), path / name)
     return Snapshot(state, tensors, path)
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _verified(path: Path, entry: Any) -> bytes:
-    try:
-        size, digest = int(entry["bytes"]), str(entry["sha256"])
-        if path.is_symlink() or not path.is_file():
-            raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is missing or not a plain file")
-        if path.stat().st_size != size:
-            raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged (wrong size)")
-        content = path.read_bytes()
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} cannot be read: {clean(error)}") from None
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged (its checksum differs)")
-    return content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_JSON:
-            raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is missing or not a plain file")
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} cannot be read: {clean(error)}") from None
-    return _parse(content, path)
-
-
-def _parse(content: bytes, path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged (not a JSON object)")
-    return value
 
 
 def _serialise(tensors: Mapping[str, Tensor]) -> tuple[bytes, dict[str, str]]:
@@ -192,13 +137,7 @@ class Checkpoints:
 
     def steps(self) -> list[tuple[int, bool, Path]]:
         """(step, scheduled, path) of every checkpoint directory, intact or not, the newest last."""
-        found = []
-        if self.folder.is_dir():
-            for path in self.folder.iterdir():
-                match = NAME.fullmatch(path.name)
-                if match and path.is_dir() and not path.is_symlink():
-                    found.append((int(match[1]), match[2] is None, path))
-        return sorted(found)
+        return list_steps(self.folder)
 
     def newest(self) -> Snapshot | None:
         """The newest intact checkpoint; None where none was ever written.  By number, never by time or link.

@@ -78,7 +78,7 @@ class Trainer:
         self.saved: tuple[int, ...] | None = position.mark if position.step else None
         self.loss_sum: Any = position.loss_sum  # a number on the CPU, a tensor on a GPU: nobody waits for it
         self.grad_norm: Tensor | None = None
-        self.rate = 0.0
+        self.rate = math.nan  # differs from every rate, so that the first one is set even where it is 0
         self.flags = 0
         self._shown: dict[str, Any] = {}
         self._clock = time.perf_counter()
@@ -204,6 +204,7 @@ class Trainer:
         if run.scaler is not None and run.scaler.unscale_(self.params):
             run.scaler.update(True)
             run.optimizer.zero_grad()
+            self.grad_norm = None  # not that of an update before
         else:
             if values["clip_value"] is not None:
                 torch.nn.utils.clip_grad_value_(self.params, values["clip_value"])
@@ -246,11 +247,11 @@ class Trainer:
 
     def _evaluate(self) -> Evaluation:
         run = self.run
-        run.strategy.share_buffers(run.model)
         stop = None if self.several else lambda: signals.state.requested != 0
         averaged = run.ema.swap(run.model) if run.ema else nullcontext()
         try:
             with averaged:
+                run.strategy.share_buffers(run.model)  # within: the averages of the first process count too
                 found = evaluate_model(
                     run.model, run.task, self.val, run.strategy, device=run.device, autocast=run.autocast, stop=stop
                 )

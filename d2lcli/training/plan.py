@@ -9,6 +9,7 @@ from typing import Any
 
 from d2lcli import config as configs
 from d2lcli.errors import CheckpointError, ConfigError, clean
+from d2lcli.training.manifest import list_steps, read_verified
 from d2lcli.training.runfolder import RunFolder, new_path
 
 # Two updates and an evaluation of a few examples: every stage of a run within seconds.
@@ -156,7 +157,13 @@ def already_finished(plan: Plan) -> dict[str, Any] | None:
         return None
     result = plan.folder.read_result()
     wanted = plan.values["steps"] or plan.values["epochs"]
-    same = result.get("status") == "finished" and result.get("length") == wanted
-    if same and not (plan.folder.path / "checkpoints").is_dir():
+    if result.get("status") != "finished" or result.get("length") != wanted:
+        return None
+    checkpoints = list_steps(plan.folder.path / "checkpoints")
+    if not checkpoints:
         raise CheckpointError(f"{clean(plan.folder.path)}: the run is finished, but its checkpoints are gone")
-    return result if same else None
+    try:
+        read_verified(checkpoints[-1][2])
+    except CheckpointError:
+        return None  # the resume will name the damage, and train again from the checkpoint before
+    return result
