@@ -14,7 +14,7 @@ LARGEST = 2**53  # the largest integer up to which a float tells all integers ap
 
 @dataclass(frozen=True)
 class Float:
-    """Numbers from `low` to `high`, both included, uniform; with `log` their logarithm is: F(x) = ln(x/low) / ln(high/low).
+    """Numbers from `low` to `high`, both included, uniform; with `log`, F(x) = ln(x/low) / ln(high/low).
 
     Raises:
         ValueError: an end is not finite, low is not below high, or log with low not above 0.
