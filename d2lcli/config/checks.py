@@ -87,10 +87,12 @@ class _Check:
             self.add(("task", "loss"), _unknown(loss, LOSSES))
         names = [self.metric(item) for item in metrics] if isinstance(metrics, list | tuple) else []
         monitor = self.get("monitor")
+        names = [name for name in names if name and METRICS.describe(name).comparable]
         if monitor is not None and ("task", "metrics") not in self.bad and monitor not in ("loss", *names):
             known = ", ".join(("loss", *names))
             self.add(
-                ("monitor",), f"{show(monitor)} is no value of this task (known: {known}){nearest(monitor, names)}"
+                ("monitor",),
+                f"{show(monitor)} is no value of this task that decides (known: {known}){nearest(monitor, names)}",
             )
 
     def metric(self, item: Any) -> str:

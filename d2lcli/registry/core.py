@@ -24,6 +24,7 @@ class Entry:
         min_image_size: models only: the smallest image side that it can take; 0 for a model that takes no images.
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
+        comparable: metrics only: its value is one number, so that it can decide which checkpoint is best.
         source: paper or chapter.
         plugin: the distribution or module that registered it; empty for the product's own.
     """
@@ -35,6 +36,7 @@ class Entry:
     min_image_size: int = 0
     shape: tuple[int, ...] = ()
     num_outputs: int = 0
+    comparable: bool = True
     source: str = ""
     plugin: str = ""
 

@@ -12,6 +12,6 @@ METRICS = Registry(
         "mse": Entry("d2lcli.tasks.metrics:mse", "Mean squared error"),
         "rmse": Entry("d2lcli.tasks.metrics:rmse", "Root of the mean squared error"),
         "log_rmse": Entry("d2lcli.tasks.metrics:log_rmse", "Root mean squared error of the logarithms"),
-        "confusion_matrix": Entry("d2lcli.tasks.metrics:confusion_matrix", "Counts by true class (row) and predicted class (column)"),
+        "confusion_matrix": Entry("d2lcli.tasks.metrics:confusion_matrix", "Counts by true class (row) and predicted class (column)", comparable=False),
     },
 )

@@ -170,7 +170,7 @@ def test_all_problems_at_once_each_with_its_place(tmp_path: Path) -> None:
         ("task.metrics=[{name: top_k, kk: 1}]", "metric 'top_k': unknown option 'kk'; did you mean 'k'?"),
         ("task.metrics=[{k: 1}]", "null is no metric"),
         ("task.metrics=accuracy", "'accuracy' is not a list"),
-        ("monitor=acc", "'acc' is no value of this task (known: loss, accuracy)"),
+        ("monitor=acc", "'acc' is no value of this task that decides (known: loss, accuracy)"),
         ("hardware.device=gpu", "'gpu' is not one of auto, cpu, cuda, cuda:N"),
         ("hardware.devices=8", "8 devices need a strategy that uses them"),
         ("hardware.precision=fp64", "is not one of auto, fp32, bf16, fp16"),
@@ -181,6 +181,13 @@ def test_one_bad_word_is_one_problem(word: str, words: str) -> None:
     assert words in found
     assert found.endswith("(command line)")
     assert found.isprintable() and len(found) < 400
+
+
+def test_only_one_number_can_decide_which_checkpoint_is_best() -> None:
+    words = ["task.metrics=[accuracy,confusion_matrix]"]
+    assert compose([*words, "monitor=accuracy"]).values["monitor"] == "accuracy"
+    (found,) = problems(*words, "monitor=confusion_matrix")
+    assert "monitor: 'confusion_matrix' is no value of this task that decides (known: loss, accuracy)" in found
 
 
 def test_images_must_not_be_too_small() -> None:
