@@ -151,13 +151,17 @@ def devices(values: dict[str, Any]) -> int:
     return 0 if grouped else wanted
 
 
+def length(values: dict[str, Any]) -> str:
+    """How long a run is to be, in words: "7 steps" or "3 epochs"."""
+    return f"{values['steps']} steps" if values["steps"] else f"{values['epochs']} epochs"
+
+
 def already_finished(plan: Plan) -> dict[str, Any] | None:
     """The result of a run that needs nothing more, else None."""
     if not plan.resume:
         return None
     result = plan.folder.read_result()
-    wanted = plan.values["steps"] or plan.values["epochs"]
-    if result.get("status") != "finished" or result.get("length") != wanted:
+    if result.get("status") != "finished" or result.get("length") != length(plan.values):
         return None
     checkpoints = list_steps(plan.folder.path / "checkpoints")
     if not checkpoints:

@@ -12,7 +12,7 @@ from d2lcli.training.files import replace_file, to_json
 from d2lcli.training.launch import die_with_parent
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.loop import Trainer
-from d2lcli.training.plan import Plan, is_first
+from d2lcli.training.plan import Plan, is_first, length
 from d2lcli.training.progress import Progress, make_progress
 from d2lcli.training.runfolder import describe
 from d2lcli.training.state import Position, restore
@@ -41,9 +41,11 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     run: Run | None = None
     try:
         run = build(plan.values)
-        if first:
-            _open_folder(plan)
+        if first and not plan.resume:  # its data and options are known to be right by now
+            folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
         trainer = _trainer(plan, run, first, quiet=quiet)
+        if first and plan.resume and (plan.overrides or plan.config_file):  # the checkpoint fits the changes
+            replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())
         return _fit(plan, run, trainer, first)
     except Exception as error:
         if first and folder.held and not isinstance(error, signals.Stopped):
@@ -58,15 +60,6 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         if run is not None and run.strategy.world_size > 1 and sys.exc_info()[0] is None:
             run.strategy.close()
         folder.release()
-
-
-def _open_folder(plan: Plan) -> None:
-    """Begin a new run's folder, now that its data and options are known to be right; note a resumed one's changes."""
-    folder = plan.folder
-    if not plan.resume:
-        folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
-    elif plan.overrides:
-        replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())
 
 
 def _trainer(plan: Plan, run: Run, first: bool, *, quiet: bool) -> Trainer:
@@ -163,7 +156,7 @@ def summarise(plan: Plan, run: Run, trainer: Trainer, status: str) -> dict[str, 
         "best": {"step": at.best_step, monitor: at.best},
         "steps": at.step,
         "epochs": round(trainer._epochs(), 6),
-        "length": plan.values["steps"] or plan.values["epochs"],
+        "length": length(plan.values),
         "seconds": round(at.seconds, 3),
         "examples_per_second": round(trainer._speed(), 1),
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
