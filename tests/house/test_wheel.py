@@ -30,7 +30,8 @@ def test_the_wheel_holds_every_file(wheel: Path) -> None:
 
 def test_the_wheel_runs_from_its_own_conf(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    program = "from d2lcli.config.places import conf_dir; from d2lcli.__main__ import main; print(conf_dir()); main(['config'])"
+    program = "from d2lcli.config.places import conf_dir; print(conf_dir())"
+    program += "; from d2lcli.__main__ import main; main(['config'])"
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
