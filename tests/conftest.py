@@ -1,4 +1,4 @@
-"""What all rooms share: the handlers of the process that runs the tests stay as they were."""
+"""What all rooms share: slow tests wait for `-m slow`, and the process that runs the tests keeps its signal handlers."""
 
 import signal
 from collections.abc import Iterator
@@ -8,6 +8,14 @@ import pytest
 from d2lcli.training import signals
 
 GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "D2L_MEETING", "D2L_LAUNCHED", "D2L_DATA")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave slow tests out where nobody has chosen tests by marker or name."""
+    chosen = config.option.markexpr or config.option.keyword or any("::" in word for word in config.args)
+    slow = [] if chosen else [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if item not in slow]
+    config.hook.pytest_deselected(items=slow)
 
 
 @pytest.fixture(autouse=True)
