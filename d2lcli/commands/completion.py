@@ -155,7 +155,7 @@ def chosen(words: Sequence[str]) -> dict[str, str]:
         if key in GROUPS and name in GROUPS[key]:
             found[key] = name
     entry = MODELS.describe(found["model"])
-    return {"data": entry.data, "task": entry.task} | found
+    return entry.brings | found
 
 
 def _node(group: str, name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
     values, choices = copy.deepcopy(composed), {**found, **chosen}
     model = choices["model"]
     entry = MODELS.describe(model) if model else None
-    for group, own in (("data", entry.data if entry else ""), ("task", entry.task if entry else "")):
+    for group, own in entry.brings.items() if entry else ():
         choices[group] = choices[group] or own or None
     documents = {group: choice_document(group, name) for group, name in choices.items() if name}
     for group in GROUPS:

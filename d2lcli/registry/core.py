@@ -21,6 +21,7 @@ class Entry:
         description: one sentence for people.
         task: models only: the task that the model is trained on by default.
         data: models only: the data set that it is trained on by default.
+        optim: models only: the optimizer that it is trained with by default.
         min_image_size: models only: the smallest image side that it can take; 0 for a model that takes no images.
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
@@ -33,12 +34,18 @@ class Entry:
     description: str
     task: str = ""
     data: str = ""
+    optim: str = "sgd"
     min_image_size: int = 0
     shape: tuple[int, ...] = ()
     num_outputs: int = 0
     comparable: bool = True
     source: str = ""
     plugin: str = ""
+
+    @property
+    def brings(self) -> dict[str, str]:
+        """What a model chooses in other groups where nobody else does."""
+        return {"data": self.data, "task": self.task, "optim": self.optim}
 
 
 class Registry:

@@ -55,7 +55,7 @@ def test_config_prints_what_train_reads(capsys: pytest.CaptureFixture[str], tmp_
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     lines = out(capsys, "config", "--explain", "optim.lr", "optim.lr=3").splitlines()
     assert lines[-1].split() == ["command", "line", "3", "<-", "wins"]
-    assert lines[1].startswith("conf/optim/sgd.yaml:")
+    assert lines[1].startswith("conf/optim/adamw.yaml:")
     layers = json.loads(out(capsys, "config", "--explain", "optim.lr", "optim.lr=3", "--json"))
     assert layers[-1] == {"place": "command line", "value": 3}
 
@@ -72,7 +72,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
         ("d2l train +model=mlp", ["+model=mlp"]),
         ("d2l train optim=", [f"optim={name}" for name in OPTIMIZERS.names()]),
         ("d2l train optim=adamw optim.be", ["optim.betas="]),
-        ("d2l train optim.be", []),
+        ("d2l train optim=sgd optim.be", []),
         ("d2l train model=lenet model.pool=", ["model.pool=avg", "model.pool=max"]),
         ("d2l config hardware.compile=", ["hardware.compile=true", "hardware.compile=false"]),
         ("d2l train hardware=cpu_", ["hardware=cpu_fast"]),
