@@ -25,7 +25,7 @@ KINDS = {
     "hardware": "bundles of device, precision and strategy",
     "experiment": "published runs of the book",
 }
-_DETAILS = ("task", "data", "min_image_size", "shape", "num_outputs", "source", "plugin")
+_DETAILS = ("task", "data", "optim", "scheduler", "min_image_size", "shape", "num_outputs", "source", "plugin")
 
 
 def list_kinds(json_output: bool = False) -> None:

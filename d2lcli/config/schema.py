@@ -107,7 +107,7 @@ GROUPS: dict[str, Registry] = {
     "strategy": STRATEGIES,
     "init": INITIALIZERS,
 }
-NULLABLE = ("data", "task", "optim", "init", "experiment")  # null: the model's own, or none
+NULLABLE = ("data", "task", "optim", "scheduler", "init", "experiment")  # null: the model's own, or none
 
 _ENGINE_KEYS = {
     "data": "d2lcli.data.loader:loader_options",

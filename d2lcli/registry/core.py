@@ -21,7 +21,8 @@ class Entry:
         description: one sentence for people.
         task: models only: the task that the model is trained on by default.
         data: models only: the data set that it is trained on by default.
-        optim: models only: the optimizer that it is trained with by default.
+        optim: models only: the optimizer that it is trained with by default; empty is sgd.
+        scheduler: models only: its learning-rate schedule by default; empty is constant.
         min_image_size: models only: the smallest image side that it can take; 0 for a model that takes no images.
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
@@ -34,7 +35,8 @@ class Entry:
     description: str
     task: str = ""
     data: str = ""
-    optim: str = "sgd"
+    optim: str = ""
+    scheduler: str = ""
     min_image_size: int = 0
     shape: tuple[int, ...] = ()
     num_outputs: int = 0
@@ -45,7 +47,8 @@ class Entry:
     @property
     def brings(self) -> dict[str, str]:
         """What a model chooses in other groups where nobody else does."""
-        return {"data": self.data, "task": self.task, "optim": self.optim}
+        optim, scheduler = self.optim or "sgd", self.scheduler or "constant"
+        return {"data": self.data, "task": self.task, "optim": optim, "scheduler": scheduler}
 
 
 class Registry:
