@@ -43,7 +43,15 @@ def d2l_epoch(
     words: list[str], batch: int, limit: int, folder: Path
 ) -> tuple[Callable[[], None], nn.Module, Tensor, Tensor]:
     """One epoch of the product's loop as a function, with the model and the data that it trains on."""
-    fixed = [f"data.batch_size={batch}", f"data.limit={limit}", f"optim.lr={LR}", "hardware=cpu", "epochs=1000000"]
+    fixed = [
+        f"data.batch_size={batch}",
+        f"data.limit={limit}",
+        "optim=sgd",
+        f"optim.lr={LR}",
+        "scheduler=constant",
+        "hardware=cpu",
+        "epochs=1000000",
+    ]
     values = config.compose([*words, *fixed]).values
     run = build(values)
     val = make_loader(values, run.dataset, "val", run.device, run.strategy)
