@@ -1,4 +1,4 @@
-"""What all rooms share: slow tests wait for `-m slow`, and the process that runs the tests keeps its signal handlers."""
+"""What all rooms share: slow tests wait for `-m slow`, and the tests' own process keeps its signal handlers."""
 
 import signal
 from collections.abc import Iterator

@@ -11,7 +11,6 @@ successor is durable.
 """
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from d2lcli.errors import CheckpointError, clean
-from d2lcli.training.files import remove_tree, replace_link, sync_directory, to_json, write_synced
+from d2lcli.training.files import remove_tree, replace_link, sweep, sync_directory, to_json, write_synced
 from d2lcli.training.manifest import NAME, TENSOR_FILES, list_steps, parse_json, read_verified, seal
 
 
@@ -174,11 +173,24 @@ class Checkpoints:
         for step, scheduled, other in self.steps():  # what was damaged, and passed over by the resume
             if (step, scheduled) > (snapshot.step, not stop):
                 remove_tree(other)
+        self._settle(path, best)
+        return path
+
+    def settle(self, path: Path, best: int | None) -> None:
+        """Finish what a process that was killed right after writing `path` had still to do: links and pruning.
+
+        Args:
+            path: the checkpoint to go on from; nothing is done where a newer, damaged one stands beside it.
+            best: the step of the best checkpoint so far.
+        """
+        if path == self.steps()[-1][2]:
+            self._settle(path, best)
+
+    def _settle(self, path: Path, best: int | None) -> None:
         replace_link(self.folder / "last", path.name)
         if best is not None and (self.folder / f"step-{best:08d}").is_dir():
             replace_link(self.folder / "best", f"step-{best:08d}")
         self.prune(best)
-        return path
 
     def prune(self, best: int | None) -> None:
         """Keep the newest `keep` scheduled checkpoints and the best; a stop checkpoint only while it is the newest."""
@@ -193,12 +205,7 @@ class Checkpoints:
     def sweep(self) -> None:
         """Remove what a killed process left half-written or half-removed."""
         if self.folder.is_dir():
-            for path in self.folder.iterdir():
-                if re.search(r"\.tmp-\d+$|\.del$", path.name):
-                    if path.is_dir() and not path.is_symlink():
-                        shutil.rmtree(path)
-                    else:
-                        path.unlink()
+            sweep(self.folder)
 
     def find(self, which: str) -> Path:
         """The directory of `best`, `last` (the newest), a step number, or a path.

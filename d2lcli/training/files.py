@@ -3,16 +3,31 @@
 import hashlib
 import json
 import os
+import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system within this block, which knows a descriptor only, name its file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with naming(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -20,7 +35,7 @@ def sync_directory(path: Path) -> None:
 def write_synced(path: Path, content: bytes) -> str:
     """Write a new file, sync it, return its SHA-256.  Never follows a link that somebody planted at `path`."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-    with open(descriptor, "wb", buffering=0) as file:
+    with naming(path), open(descriptor, "wb", buffering=0) as file:
         view = memoryview(content)
         while view:
             view = view[file.write(view) :]
@@ -73,3 +88,13 @@ def remove_tree(path: Path) -> None:
     doomed = path.with_name(f"{path.name}.{os.getpid()}.del")
     os.rename(path, doomed)
     shutil.rmtree(doomed)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from `folder`, which nobody else writes to, what a killed process left half-written or half-removed."""
+    for path in folder.iterdir():
+        if re.search(r"\.tmp-\d+$|\.del$", path.name):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -10,7 +10,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from d2lcli.training.files import finite
+from d2lcli.training.files import finite, naming, sync_directory
 
 METRICS = "metrics.jsonl"
 
@@ -25,8 +25,9 @@ class _Appended:
 
     def write(self, content: bytes) -> int:
         view = memoryview(content)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        with naming(self.path):
+            while view:
+                view = view[os.write(self._descriptor, view) :]
         return len(content)
 
     def size(self) -> int:
@@ -40,7 +41,8 @@ class _Appended:
         return size <= known
 
     def sync(self) -> None:
-        os.fsync(self._descriptor)
+        with naming(self.path):
+            os.fsync(self._descriptor)
 
     def flush(self) -> None:
         """Nothing is buffered; the record writer asks for it."""
@@ -63,6 +65,7 @@ class Logbook:
         known = sorted(events.glob("events.out.tfevents.*"))
         self._rows = _Appended(folder / METRICS)
         self._events = _Appended(known[-1] if known else events / f"events.out.tfevents.{int(time.time())}.d2l")
+        sync_directory(events)  # a checkpoint counts on the files; their sizes alone would not bring them back
         position = position or {"rows": 0, "events": 0}
         whole = self._rows.cut(position["rows"])
         self.complete = self._events.cut(position["events"]) and whole

@@ -8,7 +8,7 @@ from d2lcli.errors import CheckpointError, D2LError, MemoryFullError, clean
 from d2lcli.training import signals
 from d2lcli.training.build import Run, build, make_loader
 from d2lcli.training.checkpoint import Checkpoints, Snapshot, read_snapshot
-from d2lcli.training.files import replace_file, to_json
+from d2lcli.training.files import replace_file, sweep, to_json
 from d2lcli.training.launch import die_with_parent
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.loop import Trainer
@@ -68,11 +68,14 @@ def _trainer(plan: Plan, run: Run, first: bool, *, quiet: bool) -> Trainer:
     progress = make_progress(run.total_steps, 0, quiet=quiet or not first)
     checkpoints = Checkpoints(folder / "checkpoints", values["keep"], progress.say)
     if first:
+        sweep(folder)
         checkpoints.sweep()
     snapshot = _newest(plan, run, checkpoints, first)
     position = restore(run, snapshot) if snapshot else Position()
     val = make_loader(values, run.dataset, "val", run.device, run.strategy)
     _introduce(run, val, progress)
+    if first and snapshot and snapshot.path:
+        checkpoints.settle(snapshot.path, position.best_step)
     if snapshot:
         progress.say(f"resumed at step {position.step} from {snapshot.path}")
     elif plan.resume:

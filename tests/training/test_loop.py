@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from runs import MLP, SMALL, newest, outcome, resume, rows, train
+from runs import LINEAR, MLP, SMALL, newest, outcome, resume, rows, train
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -24,7 +24,6 @@ from d2lcli.training import build
 from d2lcli.training.loop import Trainer, backward
 from d2lcli.training.precision import LossScaler
 
-LINEAR = ("model=linear_regression", *SMALL)
 WHOLE = ("data.batch_size=40", "log_every=1")  # one batch is the whole data: no order matters
 
 
