@@ -19,7 +19,15 @@ ROOT = Path(__file__).parent.parent
 TIMES = ("seconds", "train_seconds", "examples_per_second", "run")
 
 # 40 examples in batches of 8: epochs of 5 updates.
-SMALL = ("data.limit=40", "data.batch_size=8", "epochs=3", "log_every=3", "hardware=cpu", "hardware.threads=1", "optim=sgd")
+SMALL = (
+    "data.limit=40",
+    "data.batch_size=8",
+    "epochs=3",
+    "log_every=3",
+    "hardware=cpu",
+    "hardware.threads=1",
+    "optim=sgd",
+)
 LINEAR = ("model=linear_regression", *SMALL)
 MLP = ("model=mlp", "model.hidden=[8]", *SMALL)
 

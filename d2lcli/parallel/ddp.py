@@ -69,6 +69,13 @@ class DataParallel(Single):
         dist.all_gather(parts, padded, group=self.flags)
         return [part.numpy().tobytes().rstrip(b"\0") for part in parts]
 
+    @staticmethod
+    def lost(error: BaseException) -> bool:
+        """Whether `error` says that another process no longer answers: NCCL has a class for it, gloo a path."""
+        return isinstance(error, dist.DistError) or (
+            isinstance(error, RuntimeError) and "/gloo/transport/" in str(error)
+        )
+
     def close(self) -> None:
         """Leave the group."""
         dist.destroy_process_group()

@@ -34,6 +34,11 @@ class Single:
         """The bytes of every process, in the order of ranks, on every process."""
         return [content]
 
+    @staticmethod
+    def lost(error: BaseException) -> bool:
+        """Whether `error` says that another process no longer answers."""
+        return False
+
     def close(self) -> None:
         """Leave the group."""
 

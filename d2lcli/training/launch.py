@@ -7,7 +7,9 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from d2lcli.errors import WorkerLostError
 
@@ -67,14 +69,23 @@ def launch(arguments: list[str], processes: int) -> int:
     except SignalException as stopped:
         return 128 + stopped.sigval
     except ChildFailedError as lost:
-        rank, failure = lost.get_first_failure()
-        return _explain(rank, failure.exitcode)
+        return explain(lost.failures)
     finally:
         shutil.rmtree(meeting, ignore_errors=True)
 
 
-def _explain(rank: int, code: int) -> int:
-    """A worker's own exit code where it is one of ours: it has said why.  Anything else is a lost worker."""
+def explain(failures: Mapping[int, Any]) -> int:
+    """The exit code for processes that failed together: the reason, not those who noticed it.
+
+    Args:
+        failures: rank -> something with `exitcode`, negative for a signal.
+
+    Raises:
+        WorkerLostError: one was killed or crashed, and has not said why itself.
+    """
+    codes = {rank: failure.exitcode for rank, failure in failures.items()}
+    rank = min(codes, key=lambda rank: (codes[rank] >= 0, codes[rank] == WorkerLostError.exit_code, rank))
+    code = codes[rank]
     if code in OWN_CODES or code in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
         return code
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

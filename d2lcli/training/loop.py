@@ -9,7 +9,6 @@ import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from d2lcli.training.build import Run
 from d2lcli.training.checkpoint import Checkpoints, all_finite, write_snapshot
 from d2lcli.training.evaluate import Evaluation, Interrupted, evaluate_model
 from d2lcli.training.logbook import Logbook
+from d2lcli.training.meter import Meter
 from d2lcli.training.progress import Progress, numbers
 from d2lcli.training.state import Position, capture
 
@@ -66,8 +66,9 @@ class Trainer:
         position: Position,
     ) -> None:
         self.run, self.val, self.folder = run, val, folder
-        self.checkpoints, self.logbook, self.progress = checkpoints, logbook, progress
+        self.checkpoints, self.progress = checkpoints, progress
         self.at = position
+        self.meter = Meter(run, position, logbook)
         self.values = run.values
         self.on_cpu = run.device.type == "cpu"
         self.several = run.strategy.world_size > 1
@@ -76,12 +77,9 @@ class Trainer:
         self.one = torch.ones((), device=run.device)
         self.params = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
         self.saved: tuple[int, ...] | None = position.mark if position.step else None
-        self.loss_sum: Any = position.loss_sum  # a number on the CPU, a tensor on a GPU: nobody waits for it
         self.grad_norm: Tensor | None = None
         self.rate = math.nan  # differs from every rate, so that the first one is set even where it is 0
         self.flags = 0
-        self._shown: dict[str, Any] = {}
-        self._clock = time.perf_counter()
 
     # The course of a run.
 
@@ -92,7 +90,7 @@ class Trainer:
             Stopped: by a signal, after saving.
             NonFiniteError: the loss is NaN or infinite; the weights before that update are kept.
         """
-        self._clock = time.perf_counter()
+        self.meter.start()
         with signals.watching():
             while not self.done:
                 self._train_epoch()
@@ -133,7 +131,7 @@ class Trainer:
             if per_batch:
                 self._set_rate(run.schedule(at.step))
             if time.perf_counter() >= next_tick:
-                self.progress.tick(at.step, self._recent(), self._speed())
+                self.progress.tick(at.step, self.meter.recent(), self.meter.speed())
                 next_tick = time.perf_counter() + self.progress.every
             if every and at.step % every == 0 and at.batch < batches and at.step < total:
                 self._save()
@@ -185,9 +183,9 @@ class Trainer:
             value = loss.item()
             if not math.isfinite(value):
                 self._non_finite(batch, value)
-            self.loss_sum += value * size
+            self.meter.loss_sum += value * size
         else:  # nobody waits for the device: what it computed is read at the logging interval
-            self.loss_sum = self.loss_sum + loss.detach().double() * size
+            self.meter.loss_sum = self.meter.loss_sum + loss.detach().double() * size
         self.at.loss_count += size
 
     def _weight(self, index: int, local: int) -> float:
@@ -249,6 +247,7 @@ class Trainer:
         run = self.run
         stop = None if self.several else lambda: signals.state.requested != 0
         averaged = run.ema.swap(run.model) if run.ema else nullcontext()
+        self.meter.lap(training=True)
         try:
             with averaged:
                 run.strategy.share_buffers(run.model)  # within: the averages of the first process count too
@@ -259,15 +258,15 @@ class Trainer:
             self.flags = self._wishes()
             self._obey()
             raise
-        self._lap(training=False)
+        self.meter.lap(training=False)
         return found
 
     def _judge(self, found: Evaluation) -> bool:
         """Log an evaluation; say whether it is the best so far."""
         at = self.at
         at.evaluated, at.last = at.step, found.values
-        self._row("val", found.values)
-        monitor, largest = self._monitor()
+        self.meter.row("val", found.values)
+        monitor, largest = self.monitor()
         value = found.values[monitor]
         sign = 1.0 if largest else -1.0
         better = math.isfinite(value) and (at.best is None or sign * (value - at.best) > self.values["min_delta"])
@@ -277,12 +276,12 @@ class Trainer:
             at.waiting += 1
         mark = "  best so far" if better else ""
         self.progress.say(
-            f"epoch {self._epochs():g}  step {at.step}/{self.run.total_steps}  {numbers(self._recent())}  "
-            f"val {numbers(found.values)}  {self._speed():,.0f} examples/s{mark}"
+            f"epoch {self.meter.epochs():g}  step {at.step}/{self.run.total_steps}  {numbers(self.meter.recent())}  "
+            f"val {numbers(found.values)}  {self.meter.speed():,.0f} examples/s{mark}"
         )
         return better
 
-    def _monitor(self) -> tuple[str, bool]:
+    def monitor(self) -> tuple[str, bool]:
         """The value that decides which checkpoint is best, and whether larger is better."""
         task, name = self.run.task, self.values["monitor"]
         if name is None or name == task.monitor:
@@ -291,48 +290,15 @@ class Trainer:
             return "loss", False
         return name, task.metrics[name].higher_is_better
 
-    def _epochs(self) -> float:
-        return self.at.epoch + self.at.batch / len(self.run.train)
-
-    def _recent(self) -> dict[str, Any]:
-        count = self.at.loss_count
-        return {"loss": float(self.loss_sum) / count} if count else self._shown
-
     def _log(self) -> None:
         """Write the mean loss since the last row, and start the next interval."""
-        at = self.at
-        total, count = float(self.loss_sum), float(at.loss_count)
-        if self.several:
-            sums = torch.tensor([total, count], dtype=torch.float64, device=self.run.device)
-            total, count = self.run.strategy.sum(sums).tolist()
-        loss = total / count
+        loss = self.meter.close_interval()
         if not math.isfinite(loss):
             raise self._stopped_by_loss(loss)
         values = {"loss": loss, "lr": self.rate}
         if self.grad_norm is not None:
             values["grad_norm"] = float(self.grad_norm)
-        self.loss_sum, at.loss_sum, at.loss_count = 0.0, 0.0, 0
-        self._shown = {"loss": loss}
-        self._row("train", values)
-
-    def _row(self, split: str, values: dict[str, Any]) -> None:
-        speed = self._speed()
-        if self.logbook is not None:
-            self.logbook.row(self.at.step, self._epochs(), split, values, self.at.seconds)
-            self.logbook.scalars(self.at.step, {"speed/examples_per_second": speed})
-
-    def _speed(self) -> float:
-        """Training examples per second; takes the time up to now into the position."""
-        self._lap(training=True)
-        at, loader = self.at, self.run.train
-        seen = at.epoch * len(loader.split) + min(at.batch * loader.batch_size, len(loader.split))
-        return seen / at.train_seconds if at.train_seconds else 0.0
-
-    def _lap(self, *, training: bool) -> None:
-        now = time.perf_counter()
-        spent, self._clock = now - self._clock, now
-        self.at.seconds += spent
-        self.at.train_seconds += spent if training else 0.0
+        self.meter.row("train", values)
 
     # Saving.
 
@@ -344,10 +310,7 @@ class Trainer:
         """Write a checkpoint of this position."""
         if stop and self.saved == self.at.mark:
             return
-        self._lap(training=True)
-        self.at.loss_sum = float(self.loss_sum)
-        log = self.logbook.position() if self.logbook is not None else {}
-        snapshot = capture(self.run, self.at, log)
+        snapshot = capture(self.run, self.at, self.meter.settle())
         if not all_finite(snapshot.tensors["model"]):
             raise self._stopped_by_loss(float("nan"), "the weights are not finite")
         if self.run.strategy.rank == 0:
@@ -361,12 +324,14 @@ class Trainer:
             names = ("inputs", "targets")
             snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch, strict=True)}
             write_snapshot(self.folder / "nonfinite", snapshot)
-        raise self._stopped_by_loss(value)
+        raise self._stopped_by_loss(value, ending="stopped before the update")
 
-    def _stopped_by_loss(self, value: float, what: str = "") -> NonFiniteError:
+    def _stopped_by_loss(
+        self, value: float, what: str = "", ending: str = "stopped; the last checkpoint is intact"
+    ) -> NonFiniteError:
         what, kept = what or f"the loss is {value}", self.folder / "nonfinite"
         return NonFiniteError(
-            f"step {self.at.step}: {what} (learning rate {self.rate:g}); stopped before the update",
+            f"step {self.at.step}: {what} (learning rate {self.rate:g}); {ending}",
             "try a smaller optim.lr, or clip_norm=1"
             + (f"; the batch and the state are in {kept}" if kept.is_dir() else ""),
         )

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from d2lcli.config import dump_yaml
-from d2lcli.errors import CheckpointError, D2LError, MemoryFullError, clean
+from d2lcli.errors import CheckpointError, D2LError, MemoryFullError, WorkerLostError, clean
 from d2lcli.training import signals
 from d2lcli.training.build import Run, build, make_loader
 from d2lcli.training.checkpoint import Checkpoints, Snapshot, read_snapshot
@@ -50,6 +50,10 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     except Exception as error:
         if first and folder.held and not isinstance(error, signals.Stopped):
             _record_failure(plan, error)
+        if run is not None and run.strategy.lost(error):
+            raise WorkerLostError(
+                f"rank {run.strategy.rank}: another process does not answer", "go on: d2l train --resume RUN"
+            ) from error
         if _is_memory(error):
             raise MemoryFullError(
                 f"out of memory: {clean(error, 120)}",
@@ -140,8 +144,8 @@ def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
         raise
     finally:
         trainer.progress.close()
-        if trainer.logbook is not None:
-            trainer.logbook.close()
+        if trainer.meter.logbook is not None:
+            trainer.meter.logbook.close()
         if first and status != "failed":
             result = summarise(plan, run, trainer, status)
             replace_file(plan.folder.path / "result.json", to_json(result))
@@ -151,17 +155,17 @@ def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
 def summarise(plan: Plan, run: Run, trainer: Trainer, status: str) -> dict[str, Any]:
     """The content of result.json."""
     at = trainer.at
-    monitor, _ = trainer._monitor()
+    monitor, _ = trainer.monitor()
     return {
         "run": str(plan.folder.path),
         "status": status,
         "metrics": at.last or {},
         "best": {"step": at.best_step, monitor: at.best},
         "steps": at.step,
-        "epochs": round(trainer._epochs(), 6),
+        "epochs": round(trainer.meter.epochs(), 6),
         "length": length(plan.values),
         "seconds": round(at.seconds, 3),
-        "examples_per_second": round(trainer._speed(), 1),
+        "examples_per_second": round(trainer.meter.speed(), 1),
         "parameters": sum(parameter.numel() for parameter in run.model.parameters()),
         "device": str(run.device),
         "precision": run.precision,
