@@ -43,7 +43,7 @@ def launch(arguments: list[str], processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    logging.getLogger("torch").setLevel(logging.CRITICAL)  # what happened to a worker is said below, in one line
+    logging.disable(logging.CRITICAL)  # what happened to a worker is said below, in one line
     meeting = Path(tempfile.mkdtemp(prefix="d2l-meeting-"))
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
