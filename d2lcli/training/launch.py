@@ -49,6 +49,7 @@ def launch(arguments: list[str], processes: int) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ["D2L_MEETING"] = str(meeting / "group")
     os.environ["D2L_LAUNCHED"] = "1"
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # it would listen on every network of the machine
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -83,7 +84,7 @@ def explain(failures: Mapping[int, Any]) -> int:
     Raises:
         WorkerLostError: one was killed or crashed, and has not said why itself.
     """
-    codes = {rank: failure.exitcode for rank, failure in failures.items()}
+    codes: dict[int, int] = {rank: failure.exitcode for rank, failure in failures.items()}
     rank = min(codes, key=lambda rank: (codes[rank] >= 0, codes[rank] == WorkerLostError.exit_code, rank))
     code = codes[rank]
     if code in OWN_CODES or code in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
