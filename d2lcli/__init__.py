@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "evaluate", "train"]
+__all__ = ["__version__", "config_of", "evaluate", "show", "train"]
 
 
 def train(
@@ -78,6 +78,20 @@ def evaluate(
 
     found, facts = judge.evaluate(Path(run), list(overrides), checkpoint=checkpoint, split=split)
     return facts | {"metrics": found.values, "intervals": found.intervals}
+
+
+def config_of(overrides: Sequence[str] = (), *, config_file: str | Path | None = None) -> dict[str, Any]:
+    """`d2l config` from Python: the composed and checked config, as plain values."""
+    from d2lcli.config import compose
+
+    return compose(list(overrides), config_file=_path(config_file)).values
+
+
+def show(overrides: Sequence[str] = (), *, config_file: str | Path | None = None) -> dict[str, Any]:
+    """`d2l show` from Python: layers, shapes, parameters, multiply-adds and memory of a model, without data."""
+    from d2lcli.commands.show import describe
+
+    return describe(config_of(overrides, config_file=config_file))
 
 
 def _path(value: str | Path | None) -> Path | None:
