@@ -89,9 +89,10 @@ def config_of(overrides: Sequence[str] = (), *, config_file: str | Path | None =
 
 def show(overrides: Sequence[str] = (), *, config_file: str | Path | None = None) -> dict[str, Any]:
     """`d2l show` from Python: layers, shapes, parameters, multiply-adds and memory of a model, without data."""
-    from d2lcli.commands.show import describe
+    values = config_of(overrides, config_file=config_file)
+    from d2lcli.training.description import describe
 
-    return describe(config_of(overrides, config_file=config_file))
+    return describe(values)
 
 
 def _path(value: str | Path | None) -> Path | None:
