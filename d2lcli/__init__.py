@@ -4,12 +4,17 @@
     result = d2lcli.train(["model=lenet", "optim=sgd"])
     result["run"], result["metrics"]["accuracy"]
 
-Importing this package imports nothing else; the functions do.
+Importing this package imports nothing else; the functions do.  Not even `typing`: Ctrl-C in the first milliseconds
+would meet its import before `d2l` has taken over the signals.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "config_of", "evaluate", "show", "train"]
@@ -74,6 +79,8 @@ def evaluate(
     Returns:
         metrics and 95 % intervals by name, with run, checkpoint, step, split and examples.
     """
+    from pathlib import Path
+
     from d2lcli.training import judge
 
     found, facts = judge.evaluate(Path(run), list(overrides), checkpoint=checkpoint, split=split)
@@ -96,4 +103,6 @@ def show(overrides: Sequence[str] = (), *, config_file: str | Path | None = None
 
 
 def _path(value: str | Path | None) -> Path | None:
+    from pathlib import Path
+
     return None if value is None else Path(value)

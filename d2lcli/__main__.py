@@ -1,9 +1,14 @@
 """Runs the app: signal handlers first, then the command, then one handler for whatever it raised."""
 
+from __future__ import annotations
+
 import sys
-from collections.abc import Sequence
 
 from d2lcli.training.signals import ignore, install
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(args: Sequence[str] | None = None) -> int:

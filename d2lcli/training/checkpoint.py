@@ -89,11 +89,14 @@ def read_snapshot(path: Path, *, only: tuple[str, ...] = TENSOR_FILES) -> Snapsh
     """
     content = read_verified(path)
     state = parse_json(content["state.json"], path / "state.json")
+    aliases, progress = state.get("aliases"), state.get("progress")
+    if not isinstance(aliases, dict) or not isinstance(progress, dict) or type(progress.get("step")) is not int:
+        raise CheckpointError(f"checkpoint {clean(path)}: state.json is damaged")
     tensors = {}
     for stem in TENSOR_FILES:
         name = f"{stem}.safetensors"
         if name in content and stem in only:
-            tensors[stem] = _deserialise(content[name], state.get("aliases", {}).get(stem, {}), path / name)
+            tensors[stem] = _deserialise(content[name], aliases.get(stem, {}), path / name)
     return Snapshot(state, tensors, path)
 
 

@@ -84,12 +84,38 @@ def restore(run: Run, snapshot: Snapshot) -> Position:
         run.ema.load(snapshot.tensors["ema"])
     if run.scaler and state.get("scaler"):
         run.scaler.load(state["scaler"])
-    known = {item.name for item in fields(Position)}
-    position = Position(**{key: value for key, value in state["progress"].items() if key in known})
-    if len(state["ranks"]) == run.strategy.world_size:  # another number of processes needs --allow-drift
-        own = state["ranks"][run.strategy.rank]
-        position.loss_sum, position.loss_count = own["loss_sum"], own["loss_count"]
+    try:
+        ranks = state["ranks"]
+        own = ranks[run.strategy.rank] if len(ranks) == run.strategy.world_size else {}  # else: --allow-drift
+        position = checked_position(state["progress"] | {key: own[key] for key in ("loss_sum", "loss_count") if own})
+        if min(int(state["log"][name]) for name in ("rows", "events")) < 0:
+            raise ValueError("a size in `log` is negative")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {clean(error, 80)}"
+        raise CheckpointError(f"checkpoint {clean(snapshot.path)}: state.json does not make sense: {reason}") from None
+    position.batch = min(position.batch, len(run.train))  # fewer batches an epoch, with --allow-drift
+    if own:
         seeding.restore(own["random"], run.device)
+    return position
+
+
+def checked_position(progress: dict[str, Any]) -> Position:
+    """A position from values that may come from anywhere.
+
+    Raises:
+        KeyError, TypeError, ValueError: a value is missing, of another type, or out of range.
+    """
+    position = Position(**{item.name: progress[item.name] for item in fields(Position)})
+    for name in ("step", "epoch", "batch", "waiting", "loss_count", "evaluated", "best_step"):
+        value = getattr(position, name)
+        if name == "best_step" and value is None:
+            continue
+        if type(value) is not int or not -(name == "evaluated") <= value < 2**63:
+            raise ValueError(f"{name} is {value!r}")
+    for name in ("seconds", "train_seconds", "loss_sum"):
+        setattr(position, name, float(getattr(position, name)))
+    if not isinstance(position.best, float | int | None) or not isinstance(position.last, dict | None):
+        raise TypeError("best or last is of another type")
     return position
 
 
@@ -143,6 +169,8 @@ def _load_optimizer(run: Run, snapshot: Snapshot) -> None:
     stored, stored_numbers = snapshot.tensors.get("optimizer", {}), snapshot.state["optimizer"]
     if set(tensors) != set(stored) or set(numbers) != set(stored_numbers):
         raise CheckpointError(f"checkpoint {clean(snapshot.path)}: was written with another optimizer")
+    if wrong := [key for key, tensor in tensors.items() if tensor.shape != stored[key].shape]:
+        raise CheckpointError(f"checkpoint {clean(snapshot.path)}: '{clean(wrong[0], 80)}' has another shape")
     with torch.no_grad():
         for key, tensor in tensors.items():
             tensor.copy_(stored[key])
