@@ -1,11 +1,11 @@
 """`d2l data list`, `fetch` and `check`: what data there is, where it was found, and whether it is intact."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from d2lcli.commands.terminal import print_json, print_table
 from d2lcli.data.download import fetch
 from d2lcli.data.find import locate, read_checked
 from d2lcli.data.sources import SOURCES, Source
@@ -137,16 +137,7 @@ def _progress() -> "Iterator[Progress | None]":
 
 def _show(rows: Sequence[Row], json_output: bool) -> None:
     if json_output:
-        print(json.dumps(rows))
+        print_json(list(rows))
         return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    columns = [column for column in rows[0] if any(row[column] for row in rows)] if rows else []
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("name", "status"))
-    for row in rows:
-        table.add_row(*(Text(str(row[column])) for column in columns))
-    Console().print(table)
+    columns = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+    print_table(columns, [[row[name] for name in columns] for row in rows])

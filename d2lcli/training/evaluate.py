@@ -89,10 +89,11 @@ def _collect(task: Any, strategy: Single, sums: Tensor) -> Evaluation:
     strategy.sum(sums)
     examples, total, squares = sums.tolist()
     mean = total / examples
-    variance = max(0.0, squares / examples - mean * mean)
-    half = Z95 * sqrt(variance / examples)
     values: dict[str, Any] = {"loss": mean}
-    intervals = {"loss": (mean - half, mean + half)}
+    intervals = {}
+    if examples > 1:  # mean +- z s / sqrt(n), with s the sample standard deviation
+        half = Z95 * sqrt(max(0.0, squares / examples - mean * mean) / (examples - 1))
+        intervals["loss"] = (mean - half, mean + half)
     for name, metric in task.metrics.items():
         strategy.sum(metric.state)
         values[name] = metric.compute()

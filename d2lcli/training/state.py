@@ -86,16 +86,18 @@ def restore(run: Run, snapshot: Snapshot) -> Position:
         run.scaler.load(state["scaler"])
     try:
         ranks = state["ranks"]
-        own = ranks[run.strategy.rank] if len(ranks) == run.strategy.world_size else {}  # else: --allow-drift
-        position = checked_position(state["progress"] | {key: own[key] for key in ("loss_sum", "loss_count") if own})
+        own = ranks[run.strategy.rank] if len(ranks) == run.strategy.world_size else None  # --allow-drift
+        position = checked_position(
+            state["progress"] | ({key: own[key] for key in ("loss_sum", "loss_count")} if own is not None else {})
+        )
         if min(int(state["log"][name]) for name in ("rows", "events")) < 0:
             raise ValueError("a size in `log` is negative")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {clean(error, 80)}"
         raise CheckpointError(f"checkpoint {clean(snapshot.path)}: state.json does not make sense: {reason}") from None
     position.batch = min(position.batch, len(run.train))  # fewer batches an epoch, with --allow-drift
-    if own:
-        seeding.restore(own["random"], run.device)
+    if own is not None:
+        seeding.restore(own.get("random"), run.device)
     return position
 
 

@@ -311,6 +311,14 @@ def test_drift_is_allowed_when_asked_for(tmp_path: Path, monkeypatch: pytest.Mon
     }  # fmt: skip
 
 
+def test_fewer_batches_an_epoch_are_allowed_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batch 4 of 5 was done; an epoch of 2 batches is over then."""
+    stop_at(monkeypatch, 4)
+    with pytest.raises(signals.Stopped):
+        train(tmp_path / "run", *MLP)
+    assert resume(tmp_path / "run", "data.batch_size=20", allow_drift=True)["epochs"] == 2
+
+
 def test_another_width_does_not_fit_even_when_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_at(monkeypatch, 4)
     with pytest.raises(signals.Stopped):
