@@ -8,7 +8,7 @@ MODELS = Registry(
     "model",
     {
         "linear_regression": Entry("d2lcli.models.linear:linear_regression", "Linear regression: y = X w + b", task="regression", data="synthetic_regression", source="d2l 3"),
-        "softmax_regression": Entry("d2lcli.models.linear:softmax_regression", "Softmax regression: one linear layer on the flattened image", task="classification", data="fashion_mnist_mini", source="d2l 4"),
+        "softmax_regression": Entry("d2lcli.models.linear:softmax_regression", "Softmax regression: one linear layer on the flattened image", task="classification", data="fashion_mnist_mini", optim="adamw", source="d2l 4"),
         "mlp": Entry("d2lcli.models.mlp:mlp", "Multilayer perceptron of any depth, with dropout", task="classification", data="fashion_mnist_mini", optim="adamw", source="d2l 5"),
         "lenet": Entry("d2lcli.models.lenet:lenet", "LeNet-5, as in the book or modern (relu, max pooling)", task="classification", data="fashion_mnist_mini", optim="adamw", min_image_size=12, source="LeCun et al., 1998"),
         "resnet18": Entry("d2lcli.models.resnet:resnet18", "ResNet-18, residual basic blocks", task="classification", data="fashion_mnist_mini", optim="adamw", scheduler="cosine", min_image_size=1, source="He et al., 2016"),
