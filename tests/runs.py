@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
+from torch import Tensor
 
 import d2lcli
 from d2lcli.training import signals
@@ -79,6 +81,14 @@ def assert_equal(folder: Path, expected: dict[str, Any]) -> None:
     if differing:
         shown = {name: (found.get(name), expected.get(name)) for name in differing if not name.endswith(".safetensors")}
         pytest.fail(f"these differ: {differing}; {shown}")
+
+
+def weights(folder: Path, file: str = "model") -> dict[str, Tensor]:
+    return load_file(newest(folder) / f"{file}.safetensors")
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["values"]["loss"] for row in rows(folder)]
 
 
 def everything(folder: Path) -> dict[str, tuple[int, bytes]]:

@@ -1,34 +1,26 @@
 """The loop against steps written out by hand: accumulation, clipping, averages, schedules, stopping, logs, files."""
 
 import functools
-import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
-from runs import LINEAR, MLP, SMALL, newest, outcome, resume, rows, train
-from safetensors.torch import load_file
+from runs import LINEAR, MLP, SMALL, newest, outcome, resume, rows, train, weights
 from torch import Tensor, nn
 
 import d2lcli
 from d2lcli.data.dataset import Dataset
 from d2lcli.data.loader import Loader
-from d2lcli.errors import ConfigError, NonFiniteError
+from d2lcli.errors import ConfigError
 from d2lcli.registry import DATASETS, MODELS
 from d2lcli.training import build
-from d2lcli.training.loop import Trainer, backward
+from d2lcli.training.loop import backward
 from d2lcli.training.precision import LossScaler
 
 WHOLE = ("data.batch_size=40", "log_every=1")  # one batch is the whole data: no order matters
-
-
-def weights(folder: Path, file: str = "model") -> dict[str, Tensor]:
-    return load_file(newest(folder) / f"{file}.safetensors")
 
 
 @pytest.fixture
@@ -266,173 +258,6 @@ def test_what_decides_which_is_best(
 def test_a_value_that_nobody_measures_cannot_decide(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"monitor: 'acuracy'.*did you mean 'accuracy'"):
         train(tmp_path / "run", *MLP, "monitor=acuracy")
-
-
-# Numbers that are not finite.
-
-
-def exploding(table: Dataset) -> Dataset:
-    """One feature of one training example is infinite."""
-    inputs = table.train.inputs.clone()
-    inputs[33, 1] = math.inf
-    return replace(table, train=replace(table.train, inputs=inputs))
-
-
-@pytest.fixture
-def _infinite(table: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    original = build.build_data
-    monkeypatch.setattr(build, "build_data", lambda values: exploding(original(values)))
-    yield
-
-
-@pytest.mark.usefixtures("_infinite")
-@pytest.mark.parametrize("extra", [(), ("accumulate=2",), ("hardware.precision=bf16",), ("ema=0.9", "clip_norm=1")])
-def test_an_infinite_loss_stops_before_the_update(extra: tuple[str, ...], tmp_path: Path) -> None:
-    with pytest.raises(NonFiniteError, match=r"step \d: the loss is (nan|inf) \(learning rate 0.1\)") as caught:
-        train(tmp_path / "run", *LINEAR, "checkpoint_every=1", *extra)
-    assert caught.value.exit_code == 5
-    kept = load_file(tmp_path / "run" / "nonfinite" / "batch.safetensors")
-    assert torch.isinf(kept["inputs"]).sum() == 1 and kept["targets"].shape == (8, 1)
-    state = load_file(tmp_path / "run" / "nonfinite" / "model.safetensors")
-    assert all(bool(torch.isfinite(tensor).all()) for tensor in state.values())
-    if (tmp_path / "run" / "checkpoints").exists():  # the state is the one before, unchanged
-        last = load_file(newest(tmp_path / "run") / "model.safetensors")
-        assert all(torch.equal(last[name], state[name]) for name in state)
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["status"] == "failed" and "the loss is" in result["error"]
-
-
-def test_a_rate_that_is_too_large(tmp_path: Path) -> None:
-    with pytest.raises(NonFiniteError) as caught:
-        train(tmp_path / "run", *MLP, "optim.lr=1e30", "checkpoint_every=1")
-    assert "optim.lr" in caught.value.hint and str(tmp_path / "run" / "nonfinite") in caught.value.hint
-    for path in (tmp_path / "run" / "checkpoints").glob("step-*/model.safetensors"):
-        assert all(bool(torch.isfinite(tensor).all()) for tensor in load_file(path).values())
-    with pytest.raises(NonFiniteError):  # nothing has changed since
-        resume(tmp_path / "run")
-
-
-def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An update that breaks the weights although the loss was finite."""
-    update = Trainer._update
-
-    def broken(self: Trainer, measure: bool) -> None:
-        update(self, measure)
-        if self.at.step == 10:
-            self.params[0].data.fill_(math.nan)
-
-    monkeypatch.setattr(Trainer, "_update", broken)
-    with pytest.raises(NonFiniteError, match="the weights are not finite"):
-        train(tmp_path / "run", *MLP)
-    assert checkpoints(tmp_path / "run") == [5]
-
-
-# Files.
-
-
-def test_tensorboard_reads_the_same_numbers(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    train(tmp_path / "run", *MLP)
-    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
-    events.Reload()
-    expected: dict[str, list[tuple[int, float]]] = {}
-    for row in rows(tmp_path / "run"):
-        for name, value in row["values"].items():
-            expected.setdefault(f"{row['split']}/{name}", []).append((row["step"], value))
-    assert set(expected) == {"train/loss", "train/lr", "train/grad_norm", "val/loss", "val/accuracy"}
-    for tag, points in expected.items():
-        found = [(event.step, event.value) for event in events.Scalars(tag)]
-        assert [step for step, _ in found] == [step for step, _ in points]
-        assert [value for _, value in found] == pytest.approx([value for _, value in points], rel=1e-6)
-    assert all(event.value > 0 for event in events.Scalars("speed/examples_per_second"))
-    assert set(events.Tags()["scalars"]) == {*expected, "speed/examples_per_second"}
-
-
-def test_the_files_of_a_run(tmp_path: Path) -> None:
-    from d2lcli.config import compose
-
-    words = (*MLP, "seed=3")
-    result = train(tmp_path / "run", *words)
-    folder = tmp_path / "run"
-    names = {path.name for path in folder.iterdir()} - {".lock"}
-    assert names == {"config.yaml", "meta.json", "metrics.jsonl", "tensorboard", "checkpoints", "result.json"}
-    assert yaml.safe_load((folder / "config.yaml").read_text()) == compose(words).values
-    assert json.loads((folder / "result.json").read_text()) == result
-    assert result["run"] == str(folder) and result["status"] == "finished"
-    assert (result["steps"], result["epochs"], result["device"], result["precision"]) == (15, 3.0, "cpu", "fp32")
-    assert result["parameters"] == 784 * 8 + 8 + 8 * 10 + 10
-    assert result["metrics"] == rows(folder, "val")[-1]["values"]
-    assert result["seconds"] > 0 and result["examples_per_second"] > 0
-    assert result["examples_per_second"] * result["seconds"] <= 15 * 8 * 60
-    meta = json.loads((folder / "meta.json").read_text())
-    assert (meta["seed"], meta["device"], meta["overrides"]) == (3, "cpu", list(words))
-    assert meta["versions"]["torch"] == torch.__version__
-    assert len(meta["data"]["sha256"]) == 4 and all(len(digest) == 64 for digest in meta["data"]["sha256"].values())
-    assert {"command", "git", "started", "machine"} <= set(meta)
-
-
-def test_times_grow_and_rows_are_in_order(tmp_path: Path) -> None:
-    train(tmp_path / "run", *MLP)
-    found = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in found] == sorted(row["step"] for row in found)
-    assert [row["seconds"] for row in found] == sorted(row["seconds"] for row in found)
-    assert all(set(row) == {"step", "epoch", "split", "values", "seconds"} for row in found)
-
-
-# Determinism, precision, layout.
-
-
-def test_two_runs_are_equal_and_another_seed_is_not(tmp_path: Path) -> None:
-    words = (*SMALL, "model=mlp", "model.dropout=0.5", "model.hidden=[8]", "data.flip=true", "ema=0.9")
-    train(tmp_path / "one", *words)
-    torch.manual_seed(5)
-    torch.rand(9)
-    train(tmp_path / "two", *words)
-    train(tmp_path / "three", *words, "seed=1")
-    one, two, three = (outcome(tmp_path / name) for name in ("one", "two", "three"))
-    assert one == two
-    assert one["model.safetensors"] != three["model.safetensors"] and one["rows"] != three["rows"]
-
-
-def test_logging_and_evaluating_change_no_weight(tmp_path: Path) -> None:
-    words = (*SMALL, "model=mlp", "model.dropout=0.5", "model.hidden=[8]")
-    train(tmp_path / "one", *words)
-    more = ("log_every=1", "checkpoint_every=1", "data.eval_batch_size=3", "eval_every=3", "keep=9")
-    train(tmp_path / "two", *words, *more)
-    assert outcome(tmp_path / "one")["model.safetensors"] == outcome(tmp_path / "two")["model.safetensors"]
-
-
-def losses(folder: Path) -> list[float]:
-    return [row["values"]["loss"] for row in rows(folder)]
-
-
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_follows_full_precision(precision: str, tmp_path: Path) -> None:
-    words = (*SMALL, "model=lenet", "model.activation=relu", "optim=adam", "hardware.precision=")
-    train(tmp_path / "full", *words[:-1])
-    result = train(tmp_path / "half", *words[:-1], words[-1] + precision)
-    assert result["precision"] == precision
-    assert losses(tmp_path / "half") == pytest.approx(losses(tmp_path / "full"), rel=0.02)
-    assert losses(tmp_path / "half") != losses(tmp_path / "full")
-    assert all(tensor.dtype == torch.float32 for tensor in weights(tmp_path / "half").values())
-
-
-def test_the_layout_of_images_changes_nothing_but_rounding(tmp_path: Path) -> None:
-    words = (*SMALL, "model=lenet", "model.activation=relu")
-    train(tmp_path / "one", *words)
-    train(tmp_path / "two", *words, "hardware.channels_last=true")
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own compiler warns of itself
-def test_a_compiled_model_trains_alike(tmp_path: Path) -> None:
-    train(tmp_path / "one", *MLP)
-    train(tmp_path / "two", *MLP, "hardware.compile=true")
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4)
-    assert weights(tmp_path / "two").keys() == weights(tmp_path / "one").keys()
-    assert d2lcli.evaluate(tmp_path / "two")["examples"] == 40
 
 
 def test_the_short_backward_is_the_same(tmp_path: Path) -> None:
