@@ -8,7 +8,7 @@ import traceback
 
 from d2lcli.commands.suggestions import PipeClosed
 from d2lcli.commands.terminal import discard_stdout, print_error
-from d2lcli.errors import D2LError, MemoryFullError, clean, nearest
+from d2lcli.errors import ConfigError, D2LError, DataError, MemoryFullError, clean, nearest
 from d2lcli.training.signals import Stopped
 
 BROKEN_PIPE = 128 + 13  # what a shell reports for a program that SIGPIPE ended
@@ -26,6 +26,8 @@ def report(error: BaseException, debug: bool) -> int:
     if isinstance(error, BrokenPipeError | PipeClosed):
         discard_stdout()
         return BROKEN_PIPE
+    if isinstance(error, ConfigError | DataError) and os.environ.get("RANK", "0") != "0":
+        return error.exit_code  # every process of the group finds the same; the first one says it
     if debug:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, Stopped):

@@ -38,8 +38,8 @@ def csv(
         val_share: the share of rows that validate, between 0 and 1.
 
     Raises:
-        ValueError: path or target not given, path is not a file, no such column, or an option out of range.
-        DataError: the file cannot be read as a table, or a cell is not what its column holds.
+        ValueError: path or target not given, no such column, or an option out of range.
+        DataError: there is no such file, or it cannot be read as a table, or a cell is not what its column holds.
     """
     check_share(val_share)
     content, table = _read(path, delimiter, header)
@@ -78,7 +78,7 @@ def _read(path: str | None, delimiter: str, header: bool) -> tuple[bytes, Table]
     file = Path(path)
     try:
         if not file.is_file():
-            raise ValueError(f"path is '{clean(path)}', which is not an existing file")
+            raise DataError(f"data.path: '{clean(path)}' is not an existing file")
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{clean(path)}: cannot be read: {error.strerror or clean(error)}") from error

@@ -100,12 +100,13 @@ def image_folder(
         normalize: subtract the mean of the training images and divide by their standard deviation, by channel.
 
     Raises:
-        ValueError: path not given or not a folder, or an option out of range.
-        DataError: no images, a split or class without any, an unreadable image, or images of several sizes.
+        ValueError: path not given, or an option out of range.
+        DataError: no such folder, no images, a split or class without any, an unreadable image, or several sizes.
     """
-    if path is None or not is_folder(path):
-        given = "is not given" if path is None else f"is '{clean(path)}', which is not an existing folder"
-        raise ValueError(f"path {given}; name the folder with data.path=FOLDER")
+    if path is None:
+        raise ValueError("path is not given; name the folder with data.path=FOLDER")
+    if not is_folder(path):
+        raise DataError(f"data.path: '{clean(path)}' is not an existing folder")
     folder = Path(path)
     train, val, classes = _scan(folder, val_share)
     skipped = 0

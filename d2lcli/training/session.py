@@ -4,6 +4,7 @@ import sys
 from typing import Any
 
 from d2lcli.config import dump_yaml
+from d2lcli.data.loader import Loader
 from d2lcli.errors import CheckpointError, D2LError, MemoryFullError, WorkerLostError, clean
 from d2lcli.training import signals
 from d2lcli.training.build import Run, build, make_loader
@@ -41,9 +42,10 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     run: Run | None = None
     try:
         run = build(plan.values)
+        val = make_loader(plan.values, run.dataset, "val", run.device, run.strategy)
         if first and not plan.resume:  # its data and options are known to be right by now
             folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
-        trainer = _trainer(plan, run, first, quiet=quiet)
+        trainer = _trainer(plan, run, val, first, quiet=quiet)
         if first and plan.resume and (plan.overrides or plan.config_file):  # the checkpoint fits the changes
             replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())
         return _fit(plan, run, trainer, first)
@@ -66,7 +68,7 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         folder.release()
 
 
-def _trainer(plan: Plan, run: Run, first: bool, *, quiet: bool) -> Trainer:
+def _trainer(plan: Plan, run: Run, val: Loader, first: bool, *, quiet: bool) -> Trainer:
     """Everything around the loop, at the position of the newest checkpoint."""
     folder, values = plan.folder.path, plan.values
     progress = make_progress(run.total_steps, 0, quiet=quiet or not first)
@@ -76,7 +78,6 @@ def _trainer(plan: Plan, run: Run, first: bool, *, quiet: bool) -> Trainer:
         checkpoints.sweep()
     snapshot = _newest(plan, run, checkpoints, first)
     position = restore(run, snapshot) if snapshot else Position()
-    val = make_loader(values, run.dataset, "val", run.device, run.strategy)
     _introduce(run, val, progress)
     if first and snapshot and snapshot.path:
         checkpoints.settle(snapshot.path, position.best_step)
@@ -115,7 +116,7 @@ def _newest(plan: Plan, run: Run, checkpoints: Checkpoints, first: bool) -> Snap
     return snapshot
 
 
-def _introduce(run: Run, val: Any, progress: Progress) -> None:
+def _introduce(run: Run, val: Loader, progress: Progress) -> None:
     names = run.values
     count = sum(parameter.numel() for parameter in run.model.parameters())
     where = f" on {run.strategy.world_size} processes" if run.strategy.world_size > 1 else ""

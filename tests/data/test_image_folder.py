@@ -99,12 +99,11 @@ def test_folders_without_what_is_needed(tmp_path: Path, make: list[str], problem
         image_folder(path=str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"), [({}, "path is not given"), ({"path": "none"}, "not an existing folder")]
-)
-def test_the_path_is_needed(options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        image_folder(**options)
+def test_the_path_is_needed() -> None:
+    with pytest.raises(ValueError, match="path is not given"):
+        image_folder()
+    with pytest.raises(DataError, match="'none' is not an existing folder"):
+        image_folder(path="none")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

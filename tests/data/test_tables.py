@@ -95,7 +95,6 @@ def test_faults_are_named(tmp_path: Path, content: str | bytes, problem: str) ->
     ("options", "problem"),
     [
         ({"path": None}, "path is not given"),
-        ({"path": "none.csv"}, "not an existing file"),
         ({"target": None}, "target is not given; the columns are size, colour, price"),
         ({"target": "prize"}, "no column 'prize'; did you mean 'price'"),
         ({"delimiter": ""}, "must be one character"),
@@ -106,6 +105,11 @@ def test_faults_are_named(tmp_path: Path, content: str | bytes, problem: str) ->
 def test_options_are_checked(tmp_path: Path, options: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         csv(**({"path": write(tmp_path, GOOD), "target": "price"} | options))
+
+
+def test_a_missing_file_is_missing_data() -> None:
+    with pytest.raises(DataError, match=r"'none\.csv' is not an existing file"):
+        csv(path="none.csv", target="price")
 
 
 def test_a_text_target_is_refused_as_a_number(tmp_path: Path) -> None:
