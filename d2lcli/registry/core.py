@@ -27,6 +27,9 @@ class Entry:
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
         comparable: metrics only: its value is one number, so that it can decide which checkpoint is best.
+        year, depth, idea: models only: of the publication, of layers with weights on the longest path, in few words.
+        parameters, multiply_adds: models only: with the builder's defaults (3 channels, 1,000 classes) at 224 x 224, or
+            at the size that the builder's `image_size` defaults to; 0 where no source publishes the figure.
         source: paper or chapter.
         plugin: the distribution or module that registered it; empty for the product's own.
     """
@@ -41,6 +44,11 @@ class Entry:
     shape: tuple[int, ...] = ()
     num_outputs: int = 0
     comparable: bool = True
+    year: int = 0
+    depth: int = 0
+    idea: str = ""
+    parameters: int = 0
+    multiply_adds: int = 0
     source: str = ""
     plugin: str = ""
 
