@@ -15,9 +15,9 @@ from torch import Tensor
 
 from d2lcli.data.loader import Loader
 from d2lcli.errors import NonFiniteError
-from d2lcli.training import signals
+from d2lcli.training import nonfinite, signals
 from d2lcli.training.build import Run
-from d2lcli.training.checkpoint import Checkpoints, all_finite, write_snapshot
+from d2lcli.training.checkpoint import Checkpoints, all_finite
 from d2lcli.training.evaluate import Evaluation, Interrupted, evaluate_model
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.meter import Meter
@@ -164,29 +164,30 @@ class Trainer:
         run = self.run
         if self.plain:
             loss = run.task.train_loss(run.module, batch)
-            self._note(loss, batch)
+            self._note(loss, batch, index)
             backward(loss, self.one)
             return
         hold = run.module.no_sync() if self.several and not last else nullcontext()  # type: ignore[operator]
         with hold:
             with run.autocast() if run.autocast else nullcontext():
                 loss = run.task.train_loss(run.module, batch)
-            self._note(loss, batch)
+            self._note(loss, batch, index)
             if self.weighted:
                 loss = loss * self._weight(index, batch[1].shape[0])
             (run.scaler.scale(loss) if run.scaler else loss).backward()
 
-    def _note(self, loss: Tensor, batch: tuple[Tensor, Tensor]) -> None:
+    def _note(self, loss: Tensor, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Add a loss to the running mean; on the CPU, where reading it costs nothing, refuse one that is not finite."""
         size = batch[1].shape[0]
         if self.on_cpu:
             value = loss.item()
             if not math.isfinite(value):
-                self._non_finite(batch, value)
-            self.meter.loss_sum += value * size
+                nonfinite.keep(self.folder, self.run, self.at, batch)
+                raise self._stopped(f"the loss is {value}", " before the update")
+            self.at.loss_sum += value * size
+            self.at.loss_count += size
         else:  # nobody waits for the device: what it computed is read at the logging interval
-            self.meter.loss_sum = self.meter.loss_sum + loss.detach().double() * size
-        self.at.loss_count += size
+            self.meter.defer(loss.detach(), size, index)
 
     def _weight(self, index: int, local: int) -> float:
         """What a batch's mean loss counts in its update, so that the update is the mean over all its examples."""
@@ -292,9 +293,10 @@ class Trainer:
 
     def _log(self) -> None:
         """Write the mean loss since the last row, and start the next interval."""
+        self._check_deferred()
         loss = self.meter.close_interval()
-        if not math.isfinite(loss):
-            raise self._stopped_by_loss(loss)
+        if not math.isfinite(loss):  # that of another process, which has kept its batch
+            raise self._stopped(f"the loss is {loss}")
         values = {"loss": loss, "lr": self.rate}
         if self.grad_norm is not None:
             values["grad_norm"] = float(self.grad_norm)
@@ -310,28 +312,25 @@ class Trainer:
         """Write a checkpoint of this position."""
         if stop and self.saved == self.at.mark:
             return
+        self._check_deferred()
         snapshot = capture(self.run, self.at, self.meter.settle())
         if not all_finite(snapshot.tensors["model"]):
-            raise self._stopped_by_loss(float("nan"), "the weights are not finite")
+            raise self._stopped("the weights are not finite")
         if self.run.strategy.rank == 0:
             self.checkpoints.save(snapshot, stop=stop, best=self.at.best_step)
         self.saved = self.at.mark
 
-    def _non_finite(self, batch: tuple[Tensor, Tensor], value: float) -> None:
-        """Keep the batch and the state before the update, for whoever looks for the cause, and stop."""
-        snapshot = capture(self.run, self.at, {}) if not self.several else None
-        if snapshot is not None:
-            names = ("inputs", "targets")
-            snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch, strict=True)}
-            write_snapshot(self.folder / "nonfinite", snapshot)
-        raise self._stopped_by_loss(value, ending="stopped before the update")
+    def _check_deferred(self) -> None:
+        """Read the losses that a device has computed; find the batch again where one of them is not finite.
 
-    def _stopped_by_loss(
-        self, value: float, what: str = "", ending: str = "stopped; the last checkpoint is intact"
-    ) -> NonFiniteError:
-        what, kept = what or f"the loss is {value}", self.folder / "nonfinite"
-        return NonFiniteError(
-            f"step {self.at.step}: {what} (learning rate {self.rate:g}); {ending}",
-            "try a smaller optim.lr, or clip_norm=1"
-            + (f"; the batch and the state are in {kept}" if kept.is_dir() else ""),
-        )
+        A batch is a function of its position, so it need not have been kept.  The weights have moved on since then:
+        those before it are in the last checkpoint.
+        """
+        found = self.meter.read_deferred()
+        if found is not None:
+            value, epoch, index = found
+            nonfinite.keep(self.folder, self.run, self.at, next(self.run.train.batches(epoch, index)))
+            raise self._stopped(f"the loss is {value} in batch {index} of epoch {epoch}")
+
+    def _stopped(self, what: str, ending: str = "") -> NonFiniteError:
+        return nonfinite.error(self.folder, self.run, self.at.step, what, self.rate, ending)

@@ -1,9 +1,11 @@
 """What a run measures of itself while it trains: the running loss, the time, the speed; and the rows of its log."""
 
+import math
 import time
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from d2lcli.training.build import Run
 from d2lcli.training.logbook import Logbook
@@ -15,13 +17,13 @@ class Meter:
 
     Args:
         run: live objects.
-        position: holds the seconds; the sums come from it and go back to it when a snapshot is taken.
+        position: holds the seconds and the sums.
         logbook: where rows go; None in all processes but the first.
     """
 
     def __init__(self, run: Run, position: Position, logbook: Logbook | None) -> None:
         self.run, self.at, self.logbook = run, position, logbook
-        self.loss_sum: Any = position.loss_sum  # a number on the CPU, a tensor on a GPU: nobody waits for it
+        self._deferred: list[tuple[Tensor, int, int, int]] = []  # losses on a device, their sizes, epochs and batches
         self._shown: dict[str, Any] = {}
         self._clock = time.perf_counter()
 
@@ -47,19 +49,41 @@ class Meter:
         seen = at.epoch * len(loader.split) + min(at.batch * loader.batch_size, len(loader.split))
         return seen / at.train_seconds if at.train_seconds else 0.0
 
+    def defer(self, loss: Tensor, size: int, index: int) -> None:
+        """Remember the loss of a batch of `size` examples that a device is still computing."""
+        self._deferred.append((loss, size, self.at.epoch, index))
+
+    def read_deferred(self) -> tuple[float, int, int] | None:
+        """Wait for the device, and add the remembered losses to the sums, in their order.
+
+        Returns:
+            The first loss that is not finite, with the epoch and the number of its batch; None where all are.
+        """
+        if not self._deferred:
+            return None
+        deferred, self._deferred = self._deferred, []
+        values = torch.stack([loss.double() for loss, *_ in deferred]).tolist()
+        for value, (_, size, epoch, index) in zip(values, deferred):
+            if not math.isfinite(value):
+                return value, epoch, index
+            self.at.loss_sum += value * size
+            self.at.loss_count += size
+        return None
+
     def recent(self) -> dict[str, Any]:
         """The mean loss of the interval that is under way, or else of the one before."""
-        count = self.at.loss_count
-        return {"loss": float(self.loss_sum) / count} if count else self._shown
+        known = sum(float(loss) * size for loss, size, *_ in self._deferred)
+        count = self.at.loss_count + sum(size for _, size, *_ in self._deferred)
+        return {"loss": (self.at.loss_sum + known) / count} if count else self._shown
 
     def close_interval(self) -> float:
         """The mean loss over all processes since the last call; the next interval begins."""
         at = self.at
-        total, count = float(self.loss_sum), float(at.loss_count)
+        total, count = at.loss_sum, float(at.loss_count)
         if self.run.strategy.world_size > 1:
             sums = torch.tensor([total, count], dtype=torch.float64, device=self.run.device)
             total, count = self.run.strategy.sum(sums).tolist()
-        self.loss_sum, at.loss_sum, at.loss_count = 0.0, 0.0, 0
+        at.loss_sum, at.loss_count = 0.0, 0
         self._shown = {"loss": total / count}
         return total / count
 
@@ -71,7 +95,6 @@ class Meter:
             self.logbook.scalars(self.at.step, {"speed/examples_per_second": speed})
 
     def settle(self) -> dict[str, int]:
-        """Put the sums into the position and make the log durable; the sizes of its files."""
+        """Make the log durable; the sizes of its files."""
         self.lap(training=True)
-        self.at.loss_sum = float(self.loss_sum)
         return self.logbook.position() if self.logbook is not None else {}

@@ -238,6 +238,15 @@ def test_a_process_hangs(tmp_path: Path, started: Any) -> None:
 
 
 @pytest.mark.slow
+def test_each_process_keeps_its_batch_where_the_loss_is_not_finite(tmp_path: Path) -> None:
+    done = d2l("train", *PLAIN, *DDP, "optim.lr=1e30", "--run-dir", tmp_path / "run")
+    assert done.returncode == 5, done.stderr
+    assert "before the update" in done.stderr and "Traceback" not in done.stderr
+    kept = list((tmp_path / "run").glob("nonfinite-rank[01]/batch.safetensors"))
+    assert kept  # the launcher ends the others at the first failure: at least one has kept its own
+    assert all(len(load_file(path)["targets"]) == 4 for path in kept)
+
+
 def test_under_torchrun(tmp_path: Path) -> None:
     words = ["train", "strategy=ddp", *PLAIN, "hardware.device=cpu", "hardware.precision=fp32", "--run-dir"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "d2lcli"]

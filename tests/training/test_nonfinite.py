@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -54,6 +55,43 @@ def test_an_infinite_loss_stops_before_the_update(extra: tuple[str, ...], tmp_pa
         assert all(torch.equal(last[name], state[name]) for name in state)
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["status"] == "failed" and "the loss is" in result["error"]
+
+
+@pytest.mark.usefixtures("_infinite")
+def test_a_loss_that_a_device_computes_is_found_at_the_logging_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where nobody waits for a loss: the batch is found again by its position."""
+    original = Trainer.__init__
+
+    def patient(self: Trainer, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.on_cpu = False
+
+    monkeypatch.setattr(Trainer, "__init__", patient)
+    with pytest.raises(NonFiniteError, match=r"step 5: the loss is (nan|inf) in batch \d of epoch 0") as caught:
+        train(tmp_path / "run", *LINEAR, "log_every=5")
+    assert "nonfinite" in caught.value.hint
+    kept = load_file(tmp_path / "run" / "nonfinite" / "batch.safetensors")
+    assert torch.isinf(kept["inputs"]).sum() == 1 and kept["targets"].shape == (8, 1)
+    assert not list((tmp_path / "run").glob("checkpoints/step-*"))  # weights that are not finite are not saved
+
+
+def test_losses_that_are_read_late_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path / "at-once", *MLP)
+    original = Trainer.__init__
+
+    def patient(self: Trainer, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.on_cpu = False
+
+    monkeypatch.setattr(Trainer, "__init__", patient)
+    train(tmp_path / "late", *MLP)
+    rows = [
+        [json.loads(line) | {"seconds": 0} for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("at-once", "late")
+    ]
+    assert rows[0] == rows[1] and len(rows[0]) > 3
 
 
 def test_a_rate_that_is_too_large(tmp_path: Path) -> None:
