@@ -16,7 +16,16 @@ from d2lcli.training.runfolder import RunFolder, new_path
 SMOKE = ("steps=2", "data.limit=8", "data.batch_size=4", "data.eval_batch_size=8", "log_every=1")
 
 # Keys that change what is logged, kept or how fast it goes, but no weight.
-HARMLESS = ("log_every", "keep", "checkpoint_every", "data.workers", "data.eval_batch_size", "strategy.timeout")
+# `patience` only decides where a run ends: the schedule is made for the length without it.
+HARMLESS = (
+    "log_every",
+    "keep",
+    "checkpoint_every",
+    "patience",
+    "data.workers",
+    "data.eval_batch_size",
+    "strategy.timeout",
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,7 @@ def check_drift(old: dict[str, Any], new: dict[str, Any], *, allow_drift: bool) 
 
 def _is_harmless(key: str, values: dict[str, Any]) -> bool:
     """A longer run is harmless where the schedule does not depend on the length of the run."""
-    if key in ("epochs", "steps", "patience"):
+    if key in ("epochs", "steps"):
         return values["scheduler"].get("max_update", "absent") is not None
     return key in HARMLESS
 
@@ -152,8 +161,9 @@ def devices(values: dict[str, Any]) -> int:
 
 
 def length(values: dict[str, Any]) -> str:
-    """How long a run is to be, in words: "7 steps" or "3 epochs"."""
-    return f"{values['steps']} steps" if values["steps"] else f"{values['epochs']} epochs"
+    """How long a run is to be, in words: "7 steps", "3 epochs" or "3 epochs, patience 2"."""
+    most = f"{values['steps']} steps" if values["steps"] else f"{values['epochs']} epochs"
+    return f"{most}, patience {values['patience']}" if values["patience"] else most
 
 
 def already_finished(plan: Plan) -> dict[str, Any] | None:

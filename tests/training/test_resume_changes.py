@@ -30,6 +30,20 @@ def test_a_longer_run_by_steps_has_the_same_weights(tmp_path: Path) -> None:
     assert [row for row in found["rows"] if row["step"] != 7] == expected["rows"]
 
 
+@pytest.mark.parametrize("scheduler", ["constant", "cosine"])
+def test_more_patience_after_an_early_stop(scheduler: str, tmp_path: Path) -> None:
+    """No evaluation after the first counts as better, so a run waits as often as it may; no schedule depends on it."""
+    words = (*LONGER, f"scheduler={scheduler}", "epochs=9", "min_delta=1e9")
+    assert train(tmp_path / "short", *words, "patience=2")["steps"] == 15
+    assert resume(tmp_path / "short", "patience=4")["steps"] == 25
+    train(tmp_path / "long", *words, "patience=4")
+    assert_equal(tmp_path / "short", outcome(tmp_path / "long"))
+    before = everything(tmp_path / "short" / "checkpoints")
+    assert resume(tmp_path / "short", "patience=3")["steps"] == 25  # it has waited longer than that
+    assert everything(tmp_path / "short" / "checkpoints") == before
+    assert resume(tmp_path / "short", "patience=null")["steps"] == 45
+
+
 def test_epochs_after_steps_are_not_taken_for_done(tmp_path: Path) -> None:
     train(tmp_path / "run", *MLP, "steps=3")
     assert resume(tmp_path / "run", "steps=null", "epochs=3")["steps"] == 15
