@@ -1,70 +1,57 @@
-"""What a model costs: layers, output shapes, parameters, multiply-adds and memory, without computing anything.
+"""What a model costs: layers, output shapes, parameters, multiply-adds and activations, without computing anything.
 
 The model is copied to torch's `meta` device, where a tensor has a shape but no data, and run once there.
 """
 
 import copy
 import itertools
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-FLOAT32_BYTES = 4
-PRECISION_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+from d2lcli.training.multiply_adds import multiply_adds
+from d2lcli.training.receptive import ReceptiveFields, tensors
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: a module without parts, or one that has parameters of its own.
+    """One layer: a module without parts, one that has parameters of its own, or one that computes between its parts.
 
     Args:
         name: its path in the model.
         type: its class.
         output_shape: of its last call, the batch first; empty for a layer that is not called.
         parameters: how many it adds; one that is shared counts at its first layer only.
-        multiply_adds: over all calls.
-        activation_bytes: new memory for its outputs over all calls; 0 for a view and for work in place.
+        multiply_adds: over all calls, without those of its parts.
+        activation_bytes: of what is made in it, what is kept for the backward pass or returned by the model.
+        index_bytes: those of `activation_bytes` that are no floating-point numbers, such as the places of maxima.
+        receptive_field: the side of the region of the input that one output of its last call depends on, infinite for
+            the whole input; None where there are no positions, see `ReceptiveFields`.
+        stride: how far in the input neighbouring outputs lie apart; None beside a receptive field of None or infinity.
     """
 
     name: str
     type: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    multiply_adds: int
-    activation_bytes: int
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that training needs, by formula; buffers and the workspace of the kernels are left out.
-
-    Args:
-        parameters: the weights, in float32.
-        casts: copies of the weights in half precision.
-        gradients: of the trainable weights, in float32.
-        optimizer: its state, in float32.
-        activations: the outputs of all layers for one batch, as if each were kept for the backward pass.
-    """
-
-    parameters: int
-    casts: int
-    gradients: int
-    optimizer: int
-    activations: int
-
-    @property
-    def total(self) -> int:
-        return self.parameters + self.casts + self.gradients + self.optimizer + self.activations
+    output_shape: tuple[int, ...] = ()
+    parameters: int = 0
+    multiply_adds: int = 0
+    activation_bytes: int = 0
+    index_bytes: int = 0
+    receptive_field: float | None = None
+    stride: float | None = None
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The layers of a model in the order of their first call, and sums over them.
+    """The layers of a model in the order in which their first calls end, and sums over them.
 
     Args:
         input_shape: the batch first.
@@ -90,45 +77,9 @@ class Summary:
     def activation_bytes(self) -> int:
         return sum(layer.activation_bytes for layer in self.layers)
 
-    def memory(self, *, batch_size: int, state_tensors: float = 0.0, precision: str = "fp32") -> Memory:
-        """An estimate of the memory for training.
-
-        Args:
-            batch_size: examples in one forward pass.
-            state_tensors: tensors of the weights' size that the optimizer keeps, see `state_tensors`.
-            precision: fp32, or bf16 or fp16 for activations in half precision beside weights in float32.
-        """
-        activations = self.activation_bytes // self.float_bytes * PRECISION_BYTES[precision]
-        return Memory(
-            parameters=self.parameters * FLOAT32_BYTES,
-            casts=0 if precision == "fp32" else self.parameters * PRECISION_BYTES[precision],
-            gradients=self.trainable * FLOAT32_BYTES,
-            optimizer=round(self.trainable * state_tensors) * FLOAT32_BYTES,
-            activations=activations * batch_size // self.input_shape[0],
-        )
-
-
-def _per_output(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> int:
-    """Each output value sums over one row of the weight, (out, in) or (out, in / groups, *kernel)."""
-    return outputs.numel() * math.prod(layer.get_parameter("weight").shape[1:])
-
-
-def _per_input(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> int:
-    """Each input value is spread over one row of the weight, (in, out / groups, *kernel)."""
-    return inputs.numel() * math.prod(layer.get_parameter("weight").shape[1:])
-
-
-# Multiply-adds of one call from (layer, first input, first output); additions of biases are not counted, nor are norms,
-# activations and pooling, as in the published figures.  A subclass takes the formula of its nearest ancestor.
-MULTIPLY_ADDS: dict[type[nn.Module], Callable[[nn.Module, Tensor, Tensor], int]] = {
-    nn.Linear: _per_output,
-    nn.Conv1d: _per_output,
-    nn.Conv2d: _per_output,
-    nn.Conv3d: _per_output,
-    nn.ConvTranspose1d: _per_input,
-    nn.ConvTranspose2d: _per_input,
-    nn.ConvTranspose3d: _per_input,
-}
+    @property
+    def index_bytes(self) -> int:
+        return sum(layer.index_bytes for layer in self.layers)
 
 
 def summarize(
@@ -148,40 +99,27 @@ def summarize(
     twin = _meta_twin(model)
     dtype = next((p.dtype for p in twin.parameters() if p.dtype.is_floating_point), torch.get_default_dtype())
     inputs = torch.empty(batch_size, *input_shape, device="meta", dtype=input_dtype or dtype)
-    rows: dict[str, Layer] = {}
+    watch = _Watch(inputs)
     for name, module in twin.named_modules():
-        if _is_layer(module):
-            module.register_forward_hook(_recorder(rows, name or "model"))
+        watch.attach(name or "model", module)
     try:
-        with torch.no_grad():
-            twin(inputs)
+        with torch.enable_grad(), watch, torch.autograd.graph.saved_tensors_hooks(watch.keep, lambda tensor: tensor):
+            outputs = twin(inputs)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         shape = " x ".join(str(size) for size in inputs.shape)
         raise ValueError(f"The model cannot take an input of shape {shape}: {error}") from error
+    for tensor in tensors(outputs):
+        watch.keep(tensor)
     return Summary(
         input_shape=tuple(inputs.shape),
-        layers=tuple(_with_parameters(twin, rows)),
+        layers=tuple(_layers(twin, watch)),
         trainable=sum(p.numel() for p in twin.parameters() if p.requires_grad),
         float_bytes=dtype.itemsize,
     )
 
 
-def state_tensors(build: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> float:
-    """How many tensors of the size of the weights an optimizer keeps: found by one step on a probe.
-
-    Args:
-        build: makes the optimizer for a list of parameters.
-    """
-    probe = nn.Parameter(torch.zeros(32, 32))
-    optimizer = build([probe])
-    probe.grad = torch.zeros_like(probe)
-    optimizer.step()
-    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, Tensor)]
-    return sum(value.numel() for value in kept if value.dim() > 0) / probe.numel()
-
-
 def _meta_twin(model: nn.Module) -> nn.Module:
-    """A copy in evaluation mode, but for dropout, whose outputs take memory in training only; no data is copied."""
+    """A copy in evaluation mode, but for dropout, whose masks take memory in training only; no data is copied."""
     memo: dict[int, Any] = {id(t): _on_meta(t) for t in itertools.chain(model.parameters(), model.buffers())}
     twin = copy.deepcopy(model, memo).eval()
     for module in twin.modules():
@@ -200,49 +138,124 @@ def _on_meta(tensor: Tensor) -> Tensor:
     return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
 
 
-def _is_layer(module: nn.Module) -> bool:
-    own_parameters = next(module.parameters(recurse=False), None) is not None
-    return own_parameters or next(module.children(), None) is None
+@dataclass
+class _Row:
+    """What is known of a module that was called: the last shape and field, and formulas summed over all calls."""
+
+    output_shape: tuple[int, ...] = ()
+    receptive_field: float | None = None
+    stride: float | None = None
+    by_formula: int | None = None
 
 
-def _recorder(rows: dict[str, Layer], name: str) -> Callable[[nn.Module, Any, Any], None]:
-    """A forward hook that adds one call of a layer to its row."""
+@dataclass
+class _Kept:
+    """A piece of memory: the module that made it, and whether something keeps it."""
 
-    def record(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        given, made = list(_tensors(inputs)), list(_tensors(outputs))
-        row = rows.get(name) or Layer(name, type(module).__name__, (), 0, 0, 0)
-        formula = next((MULTIPLY_ADDS[kind] for kind in type(module).__mro__ if kind in MULTIPLY_ADDS), None)
-        old = [tensor.untyped_storage() for tensor in given]
-        new = [tensor for tensor in made if not any(tensor.untyped_storage() is storage for storage in old)]
-        rows[name] = replace(
-            row,
-            output_shape=tuple(made[0].shape) if made else (),
-            multiply_adds=row.multiply_adds + (formula(module, given[0], made[0]) if formula else 0),
-            activation_bytes=row.activation_bytes + sum(tensor.numel() * tensor.element_size() for tensor in new),
-        )
-
-    return record
+    maker: str
+    storage: torch.UntypedStorage  # held, so that its address is not given to another one
+    index: bool
+    kept: bool = field(default=False)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors inside nested tuples, lists and dictionaries, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        yield from itertools.chain.from_iterable(_tensors(item) for item in value)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
+class _Watch(TorchDispatchMode):
+    """Sees every operation of one forward pass, and writes it down for the innermost module that is being called."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        super().__init__()
+        self.rows: dict[str, _Row] = {}
+        self.products: Counter[str] = Counter()
+        self._fields = ReceptiveFields(inputs)
+        self._memory: dict[int, _Kept] = {}
+        self._inside: list[str] = []
+        self._note("", inputs)
+
+    def attach(self, name: str, module: nn.Module) -> None:
+        """Hook the module, and leave the memory of its own tensors out."""
+        for tensor in itertools.chain(module.parameters(recurse=False), module.buffers(recurse=False)):
+            if not isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+                self._note("", tensor)
+        module.register_forward_pre_hook(lambda *_: self._inside.append(name))
+        module.register_forward_hook(self._recorder(name), with_kwargs=True)
+
+    def _recorder(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
+        def record(module: nn.Module, args: Any, kwargs: Any, outputs: Any) -> None:
+            self._inside.pop()
+            row = self.rows.setdefault(name, _Row())
+            output = next(tensors(outputs), None)
+            if output is None:
+                return
+            row.output_shape = tuple(output.shape)
+            seen = self._fields.of(output)
+            row.receptive_field = None if seen is None else float(max(seen.sizes))
+            row.stride = None if seen is None or max(seen.sizes) == float("inf") else float(max(seen.steps))
+            count = multiply_adds(module, list(tensors([args, kwargs])), output)
+            if count is not None:
+                row.by_formula = (row.by_formula or 0) + count
+
+        return record
+
+    def __torch_dispatch__(self, func: OpOverload, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        outputs = func(*args, **kwargs)
+        maker = self._inside[-1] if self._inside else ""
+        for tensor in tensors(outputs):
+            self._note(maker, tensor)
+        if func.overloadpacket in flop_registry:
+            self.products[maker] += flop_registry[func.overloadpacket](*args, **kwargs, out_val=outputs) // 2
+        self._fields.follow(func, args, kwargs, outputs)
+        return outputs
+
+    def _note(self, maker: str, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        self._memory.setdefault(storage._cdata, _Kept(maker, storage, not tensor.dtype.is_floating_point))
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        """Called with each tensor that autograd saves."""
+        known = self._memory.get(tensor.untyped_storage()._cdata)
+        if known is not None:
+            known.kept = True
+        return tensor
+
+    def activations(self, own: set[int]) -> tuple[Counter[str], Counter[str]]:
+        """Bytes that are kept, by the module that made them: all of them, and those that are no floating-point numbers.
+
+        Args:
+            own: the storages of the model itself; a lazy layer makes its own during the call.
+        """
+        every, index = Counter[str](), Counter[str]()
+        for address, memory in self._memory.items():
+            if memory.kept and memory.maker and address not in own:
+                every[memory.maker] += memory.storage.nbytes()
+                index[memory.maker] += memory.storage.nbytes() if memory.index else 0
+        return every, index
 
 
-def _with_parameters(model: nn.Module, rows: dict[str, Layer]) -> list[Layer]:
-    """The rows in the order of their calls, then the layers that were not called, each with the parameters it adds."""
+def _layers(model: nn.Module, watch: _Watch) -> list[Layer]:
+    """The rows in the order in which their first calls end, then the layers that were not called."""
     modules = {name or "model": module for name, module in model.named_modules()}
+    own = {t.untyped_storage()._cdata for t in itertools.chain(model.parameters(), model.buffers())}
+    activations, indices = watch.activations(own)
     seen: set[int] = set()
     layers = []
-    for name in [*rows, *(name for name in modules if name not in rows)]:
-        own = {id(p): p.numel() for p in modules[name].parameters(recurse=False) if id(p) not in seen}
-        seen |= own.keys()
-        if name in rows or own:
-            row = rows.get(name) or Layer(name, type(modules[name]).__name__, (), 0, 0, 0)
-            layers.append(replace(row, parameters=sum(own.values())))
+    for name in [*watch.rows, *(name for name in modules if name not in watch.rows)]:
+        module, row = modules[name], watch.rows.get(name, _Row())
+        fresh = {id(p): p.numel() for p in module.parameters(recurse=False) if id(p) not in seen}
+        seen |= fresh.keys()
+        count = watch.products[name] if row.by_formula is None else row.by_formula
+        leaf = name in watch.rows and next(module.children(), None) is None
+        if leaf or fresh or count or activations[name]:
+            layers.append(
+                Layer(
+                    name=name,
+                    type=type(module).__name__,
+                    output_shape=row.output_shape,
+                    parameters=sum(fresh.values()),
+                    multiply_adds=count,
+                    activation_bytes=activations[name],
+                    index_bytes=indices[name],
+                    receptive_field=row.receptive_field,
+                    stride=row.stride,
+                )
+            )
     return layers
