@@ -45,6 +45,9 @@ def check_values(
     if not skip:
         check.image_size()
     check.hardware()
+    check.folds()
+    if values.get("head") == "new" and values.get("weights") is None:
+        check.add(("head",), "'new' leaves out the head of weights, but there are none: set weights=PATH")
 
 
 class _Check:
@@ -125,6 +128,17 @@ class _Check:
         devices = self.get("hardware", "devices")
         if isinstance(devices, int) and devices > 1 and self.get("strategy", "name") == "single":
             self.add(("hardware", "devices"), f"{devices} devices need a strategy that uses them: add strategy=ddp")
+
+
+    def folds(self) -> None:
+        """A fold is one of a cross-validation, and all of its folds are trained by one process."""
+        cv, fold, strategy = self.get("cv"), self.get("fold"), self.get("strategy", "name")
+        if isinstance(fold, int) and self.values.get("cv") is None:
+            self.add(("fold",), f"{fold} belongs to a cross-validation; say how many folds there are, as in cv=5")
+        elif isinstance(fold, int) and isinstance(cv, int) and fold >= cv:
+            self.add(("fold",), f"{fold} is no fold of cv={cv}; they are 0 .. {cv - 1}")
+        elif cv is not None and self.values.get("fold") is None and strategy not in ("single", None):
+            self.add(("cv",), f"strategy '{strategy}' trains one fold at a time: add fold=0, then fold=1, ...")
 
 
 def _unknown(name: Any, registry: Registry) -> str:

@@ -16,6 +16,8 @@ class Run:
 
     Args:
         seed: one seed for everything that is random.
+        cv: folds of a cross-validation, each trained as a run of its own.
+        fold: train this fold of `cv` alone.
         epochs: passes over the training data.
         steps: stop after so many updates, whatever `epochs` says.
         accumulate: batches whose gradients are added up for one update.
@@ -29,9 +31,15 @@ class Run:
         checkpoint_every: save each so many updates; null is each epoch.
         keep: checkpoints to keep.
         log_every: write a line each so many updates.
+        weights: a file of weights, a run folder (its best checkpoint) or a checkpoint folder, to begin with.
+        freeze: what training leaves as it is: the backbone, which is everything but the head, or patterns of tensor
+            names.
+        head: new, for the model's own head drawn anew, or the widths of the layers of another one in its place.
     """
 
     seed: int = 0
+    cv: int | None = None
+    fold: int | None = None
     epochs: int = 10
     steps: int | None = None
     accumulate: int = 1
@@ -45,6 +53,9 @@ class Run:
     checkpoint_every: int | None = None
     keep: int = 2
     log_every: int = 50
+    weights: str | None = None
+    freeze: Literal["backbone"] | Sequence[str] | None = None
+    head: Literal["new"] | Sequence[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,10 +81,11 @@ class Hardware:
 
 @dataclass(frozen=True)
 class OptimKeys:
-    """Whether weight decay also applies to biases and to the parameters of norms."""
+    """Whether weight decay also applies to biases and to the parameters of norms; the head's learning rate over lr."""
 
     decay_bias: bool = False
     decay_norm: bool = False
+    head_lr_mult: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ RANGES: dict[str, Range] = {
     "warmup_begin_lr": _NOT_NEGATIVE,
     "warmup_steps": Range(0, MANY),
     "milestones": Range(0, MANY),
+    "head_lr_mult": _POSITIVE,
     "factor": _NOT_NEGATIVE,
     "max_update": _COUNT,
     # the run
@@ -66,6 +67,7 @@ RANGES: dict[str, Range] = {
     "min_delta": _NOT_NEGATIVE,
     "keep": Range(1, 10**6),
     "threads": Range(1, 4096),
+    "head": _COUNT,
     "devices": Range(1, 65_536),
     # data
     "workers": Range(0, 1024),

@@ -1,14 +1,16 @@
 """The one function that turns a checked config into live objects."""
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from d2lcli.data.dataset import Dataset
+from d2lcli.data.folds import take_fold
 from d2lcli.data.loader import Loader
 from d2lcli.errors import ConfigError
 from d2lcli.optim.param_groups import param_groups
@@ -17,9 +19,14 @@ from d2lcli.registry import DATASETS, INITIALIZERS, LOSSES, METRICS, MODELS, OPT
 from d2lcli.registry.core import Registry
 from d2lcli.registry.signatures import read_signature
 from d2lcli.training.ema import Ema
+from d2lcli.training.freezing import freeze
+from d2lcli.training.heads import head_name, set_head
 from d2lcli.training.options import model_options
+from d2lcli.training.origin import locate
 from d2lcli.training.precision import LossScaler, autocast
 from d2lcli.training.seeding import make_deterministic, seed_everything
+from d2lcli.training.transfer import Report, load
+from d2lcli.training.weights import read_weights
 
 LOADER = "d2lcli.data.loader:loader_options"
 
@@ -33,6 +40,8 @@ class Run:
         schedule: update or epoch (see `interval`) -> learning rate.
         total_steps: updates of the whole run.
         steps_per_epoch: updates of one pass over the training data.
+        transfer: what became of the weights that the run begins with.
+        still: frozen layers that stay in evaluation mode, or training would change their buffers.
     """
 
     values: dict[str, Any]
@@ -52,17 +61,21 @@ class Run:
     autocast: Callable[[], Any] | None
     scaler: LossScaler | None
     ema: Ema | None
+    transfer: Report | None = None
+    still: list[nn.Module] = field(default_factory=list)
 
 
-def build(values: dict[str, Any]) -> Run:
+def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
     """Build everything that training needs.
 
     Args:
         values: a checked config.
+        fresh: load `weights`; a run that has a checkpoint goes on from that instead.
 
     Raises:
         ConfigError: a builder refuses its options.
         DataError: the data is missing or damaged.
+        CheckpointError: the weights are missing, damaged or of another model.
     """
     device = pick_device(values["hardware"])
     strategy = _part(STRATEGIES, values["strategy"], device=device)
@@ -70,6 +83,11 @@ def build(values: dict[str, Any]) -> Run:
     dataset = build_data(values)
     train = make_loader(values, dataset, "train", device, strategy, training=True)
     model = build_model(values, dataset, device)
+    transfer = None
+    if values["weights"] is not None and fresh:
+        transfer = load(model, read_weights(locate(values["weights"])), new_head=values["head"] == "new")
+    with naming_key("freeze"):
+        still = freeze(model, values["freeze"])
     task = build_task(values)
     check_task(task, values, dataset)
     precision = pick_precision(values["hardware"]["precision"], device, model)
@@ -98,6 +116,8 @@ def build(values: dict[str, Any]) -> Run:
         autocast=None if precision == "fp32" else autocast(device.type, precision),
         scaler=LossScaler() if precision == "fp16" else None,
         ema=Ema(model, values["ema"]) if values["ema"] else None,
+        transfer=transfer,
+        still=still,
     )
 
 
@@ -149,10 +169,22 @@ def build_data(values: Mapping[str, Any]) -> Dataset:
     options = {key: value for key, value in node.items() if key not in loader_keys}
     if "image_size" in DATASETS.parameters(node["name"]) and options.get("image_size") is None:
         options["image_size"] = values["model"].get("image_size")
-    dataset: Dataset = _part(DATASETS, options)
+    dataset = _fold(options, values) if values["fold"] is not None else _part(DATASETS, options)
     if node["limit"]:
         dataset = dataset.head(node["limit"])
     return dataset
+
+
+def _fold(options: dict[str, Any], values: Mapping[str, Any]) -> Dataset:
+    """One fold of a cross-validation: of all rows where the data set knows folds, else of its training split."""
+    name, chosen = options["name"], {"folds": values["cv"], "fold": values["fold"]}
+    if chosen.keys() <= DATASETS.parameters(name).keys():
+        dataset: Dataset = _part(DATASETS, options | chosen)
+        return dataset
+    try:
+        return take_fold(_part(DATASETS, options), **chosen, seed=values["seed"])
+    except ValueError as error:
+        raise ConfigError(f"cv={values['cv']} on data '{name}': {error}") from None
 
 
 def make_loader(
@@ -198,6 +230,8 @@ def build_model(values: Mapping[str, Any], dataset: Dataset, device: torch.devic
         with torch.no_grad():
             model.eval()(torch.zeros(1, *dataset.shape))
         model.train()
+    with naming_key("head"):
+        set_head(model, values["head"])
     if values["init"]:
         _part(INITIALIZERS, values["init"])(model)
     model = model.to(device)
@@ -222,6 +256,15 @@ def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:
             raise ConfigError(f"task '{values['task']['name']}' on data '{dataset.name}': {error}") from None
 
 
+@contextmanager
+def naming_key(key: str) -> Iterator[None]:
+    """Let a ValueError within this block name the key of the config that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
 def _part(registry: Registry, node: Mapping[str, Any], **live: Any) -> Any:
     """Build the entry that `node` names; live objects go to the builders that have a place for them."""
     name = node["name"]
@@ -235,7 +278,10 @@ def _part(registry: Registry, node: Mapping[str, Any], **live: Any) -> Any:
 
 def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     node = dict(values["optim"])
-    rules = {key: node.pop(key) for key in ("decay_bias", "decay_norm")}
+    rules = {key: node.pop(key) for key in ("decay_bias", "decay_norm", "head_lr_mult")}
+    if rules["head_lr_mult"] != 1:
+        with naming_key("optim.head_lr_mult"):
+            rules["head"] = head_name(model)
     key = "l2" if "l2" in node else "weight_decay"
     groups = param_groups(model, node.get(key, 0.0), **rules, key=key)
     optimizer: torch.optim.Optimizer = _part(OPTIMIZERS, node, params=groups)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from d2lcli.errors import CheckpointError, clean
 from d2lcli.training.files import remove_tree, replace_link, sweep, sync_directory, to_json, write_synced
-from d2lcli.training.manifest import NAME, TENSOR_FILES, list_steps, parse_json, read_verified, seal
+from d2lcli.training.manifest import TENSOR_FILES, find_checkpoint, list_steps, parse_json, read_verified, seal
 
 
 @dataclass
@@ -216,25 +216,7 @@ class Checkpoints:
         Raises:
             CheckpointError: there is none.
         """
-        found = self.steps()
-        if which == "last" and found:
-            return found[-1][2]
-        link = self.folder / "best"
-        if which == "best" and link.is_symlink() and NAME.fullmatch(os.readlink(link)):
-            return self.folder / os.readlink(link)
-        if which == "best" and found:  # a run without an evaluation has no best one
-            return found[-1][2]
-        for step, scheduled, path in found:
-            if which == str(step) and scheduled:
-                return path
-        path = Path(which)
-        if which not in ("best", "last") and (path / "manifest.json").is_file():
-            return path
-        known = ", ".join(str(step) for step, _, _ in found)
-        raise CheckpointError(
-            f"no checkpoint '{clean(which, 80)}' in {clean(self.folder)}" + (f" (steps: {known})" if known else ""),
-            "use best, last, a step number or the path of a checkpoint folder",
-        )
+        return find_checkpoint(self.folder, which)
 
 
 def all_finite(tensors: Mapping[str, Tensor]) -> bool:

@@ -9,6 +9,8 @@ from torch import nn
 
 from d2lcli.errors import ConfigError
 from d2lcli.registry import DATASETS, MODELS, OPTIMIZERS
+from d2lcli.training.freezing import freeze
+from d2lcli.training.heads import set_head
 from d2lcli.training.options import model_options
 from d2lcli.training.summary import Memory, Summary, state_tensors, summarize
 
@@ -29,6 +31,8 @@ def describe(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         with torch.device("meta"):
             model: nn.Module = MODELS.build(name, **options)
+            set_head(model, values["head"])
+            freeze(model, values["freeze"])
         summary = summarize(model, input_shape)
     except ValueError as error:
         raise ConfigError(f"model '{name}': {error}") from None

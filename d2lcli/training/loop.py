@@ -115,6 +115,8 @@ class Trainer:
         run.model.train()
         if run.module is not run.model:
             run.module.train()
+        for layer in run.still:
+            layer.eval()
         self._set_rate(run.schedule(at.step if per_batch else at.epoch))
         for batch in loader.batches(at.epoch, at.batch):
             index = at.batch

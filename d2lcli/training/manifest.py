@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +49,33 @@ def list_steps(folder: Path) -> list[tuple[int, bool, Path]]:
             if match and path.is_dir() and not path.is_symlink():
                 found.append((int(match[1]), match[2] is None, path))
     return sorted(found)
+
+
+def find_checkpoint(folder: Path, which: str) -> Path:
+    """The directory of `best`, `last` (the newest), a step number, or a path, of the checkpoints in `folder`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    found = list_steps(folder)
+    if which == "last" and found:
+        return found[-1][2]
+    link = folder / "best"
+    if which == "best" and link.is_symlink() and NAME.fullmatch(os.readlink(link)):
+        return folder / os.readlink(link)
+    if which == "best" and found:  # a run without an evaluation has no best one
+        return found[-1][2]
+    for step, scheduled, path in found:
+        if which == str(step) and scheduled:
+            return path
+    path = Path(which)
+    if which not in ("best", "last") and (path / "manifest.json").is_file():
+        return path
+    known = ", ".join(str(step) for step, _, _ in found)
+    raise CheckpointError(
+        f"no checkpoint '{clean(which, 80)}' in {clean(folder)}" + (f" (steps: {known})" if known else ""),
+        "use best, last, a step number or the path of a checkpoint folder",
+    )
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

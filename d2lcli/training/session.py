@@ -13,10 +13,12 @@ from d2lcli.training.files import replace_file, sweep, to_json
 from d2lcli.training.launch import die_with_parent
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.loop import Trainer
+from d2lcli.training.manifest import list_steps
 from d2lcli.training.plan import Plan, is_first, length
 from d2lcli.training.progress import Progress, make_progress
 from d2lcli.training.runfolder import describe
 from d2lcli.training.state import Position, restore
+from d2lcli.training.transfer import shorten
 
 
 def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         folder.sign()
     run: Run | None = None
     try:
-        run = build(plan.values)
+        run = build(plan.values, fresh=not (plan.resume and list_steps(folder.path / "checkpoints")))
         val = make_loader(plan.values, run.dataset, "val", run.device, run.strategy)
         if first and not plan.resume:  # its data and options are known to be right by now
             folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
@@ -130,6 +132,18 @@ def _introduce(run: Run, val: Loader, progress: Progress) -> None:
     progress.say(
         f"{run.device}, {run.precision}{where}; {run.total_steps} updates of {names['data']['batch_size']} examples"
     )
+    for line in run.transfer.lines() if run.transfer else ():
+        progress.say(line)
+    if names["freeze"] is not None:
+        _introduce_frozen(run, count, progress)
+
+
+def _introduce_frozen(run: Run, count: int, progress: Progress) -> None:
+    frozen = [name for name, parameter in run.model.named_parameters() if not parameter.requires_grad]
+    trained = sum(parameter.numel() for parameter in run.model.parameters() if parameter.requires_grad)
+    progress.say(f"freeze: {len(frozen)} tensors stay as they are; {trained:,} of {count:,} parameters are trained")
+    if run.transfer and (drawn := [name for name in frozen if name not in run.transfer.taken]):
+        progress.say(f"warning: frozen, but not from the weights, so as drawn: {shorten(drawn)}")
 
 
 def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
@@ -178,6 +192,13 @@ def _record_facts(plan: Plan, run: Run) -> None:
     meta = plan.folder.read_meta()
     meta["device"] = str(run.device)
     meta["precision"] = run.precision
+    if run.transfer:
+        before = meta.get("weights")
+        if isinstance(before, dict) and before.get("sha256") != run.transfer.sha256:
+            raise CheckpointError(
+                f"weights {clean(run.transfer.path)}: changed since this run began with them", "start a new run"
+            )
+        meta["weights"] = run.transfer.facts()
     meta["data"] = {"name": run.dataset.name, "found": run.dataset.found, "sha256": run.dataset.files}
     replace_file(plan.folder.path / "meta.json", to_json(meta))
 

@@ -1,0 +1,37 @@
+"""Which file the key `weights` means: a file, a checkpoint folder, or a run's best checkpoint.  Imports no torch."""
+
+from pathlib import Path
+
+from d2lcli.errors import CheckpointError, clean
+from d2lcli.training.manifest import find_checkpoint
+from d2lcli.training.runfolder import RunFolder
+
+SAFE = (".safetensors",)
+PICKLED = (".pt", ".pth", ".bin")
+_HINT = "name a .safetensors file, a run folder or one of its checkpoint folders"
+
+
+def locate(weights: str) -> Path:
+    """The file or checkpoint folder that `weights` names.
+
+    Args:
+        weights: a file, a checkpoint folder, or a run folder, which stands for its best checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it is of no known kind.
+    """
+    path = Path(weights).expanduser()
+    if path.is_file():
+        if path.suffix.lower() in (*SAFE, *PICKLED):
+            return path
+        known = ", ".join((*SAFE, *PICKLED))
+        raise CheckpointError(f"weights {clean(path)}: not a file of weights by its ending (known: {known})", _HINT)
+    if not path.is_dir():
+        what = "there is no such file or folder" if not path.exists() else "neither a file nor a folder"
+        raise CheckpointError(f"weights {clean(path)}: {what}", _HINT)
+    if (path / "manifest.json").is_file():
+        return path
+    folder = RunFolder(path)
+    if not folder.exists:
+        raise CheckpointError(f"weights {clean(path)}: this folder is neither a run nor a checkpoint", _HINT)
+    return find_checkpoint(path / "checkpoints", "best")
