@@ -47,7 +47,7 @@ def train(
     Raises:
         d2lcli.errors.D2LError: anything that the caller can mend; `exit_code` says of which kind.
     """
-    from d2lcli.training.plan import already_finished, make_plan
+    from d2lcli.training.plan import already_finished, fold_plans, make_plan
 
     plan = make_plan(
         list(overrides),
@@ -60,9 +60,9 @@ def train(
     finished = already_finished(plan)
     if finished is not None:
         return finished
-    from d2lcli.training import session
+    from d2lcli.training import cross_validation, session
 
-    return session.train(plan, quiet=quiet)
+    return (cross_validation if fold_plans(plan) else session).train(plan, quiet=quiet)
 
 
 def evaluate(
@@ -82,8 +82,9 @@ def evaluate(
     from pathlib import Path
 
     from d2lcli.training import judge
+    from d2lcli.training.plan import changed_config
 
-    found, facts = judge.evaluate(Path(run), list(overrides), checkpoint=checkpoint, split=split)
+    found, facts = judge.evaluate(Path(run), changed_config(Path(run), overrides), checkpoint=checkpoint, split=split)
     return facts | {"metrics": found.values, "intervals": found.intervals}
 
 

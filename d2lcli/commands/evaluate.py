@@ -9,10 +9,14 @@ def evaluate(
     run: Path, overrides: list[str], *, checkpoint: str = "best", split: str = "val", json_output: bool = False
 ) -> None:
     """Evaluate a run's checkpoint on a split and print its metrics with 95 % confidence intervals."""
-    from d2lcli.training import judge
     from d2lcli.training.files import finite
+    from d2lcli.training.plan import changed_config
 
-    found, facts = judge.evaluate(run, overrides, checkpoint=checkpoint, split=split)
+    values = changed_config(run, overrides)  # a mistake in it costs no import of torch
+
+    from d2lcli.training import judge
+
+    found, facts = judge.evaluate(run, values, checkpoint=checkpoint, split=split)
     if json_output:
         print(json.dumps(finite(facts | {"metrics": found.values, "intervals": found.intervals})))
         return

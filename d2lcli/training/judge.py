@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from d2lcli import config as configs
 from d2lcli.parallel.single import single
 from d2lcli.training.build import (
     build_data,
@@ -17,19 +16,17 @@ from d2lcli.training.build import (
 )
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.evaluate import Evaluation, evaluate_model
-from d2lcli.training.plan import load_config
-from d2lcli.training.runfolder import RunFolder
 from d2lcli.training.state import load_weights
 
 
 def evaluate(
-    path: Path, overrides: list[str], *, checkpoint: str = "best", split: str = "val"
+    path: Path, values: dict[str, Any], *, checkpoint: str = "best", split: str = "val"
 ) -> tuple[Evaluation, dict[str, Any]]:
     """Rebuild a run's model and data, and evaluate.
 
     Args:
         path: the run folder; it is only read.
-        overrides: KEY=VALUE changes to the run's config, such as other metrics or another data set.
+        values: the run's config, see `plan.changed_config`; other metrics or another data set may stand in it.
         checkpoint: best, last, a step number, or the path of a checkpoint folder.
         split: train or val, or test where the data has one.
 
@@ -39,11 +36,7 @@ def evaluate(
     Raises:
         CheckpointError: no run, no such checkpoint, a damaged one, or one of another model.
     """
-    folder = RunFolder(path)
-    values = load_config(folder)
-    if overrides:
-        values = configs.amend(values, overrides).values
-    chosen = Checkpoints(folder.path / "checkpoints").find(checkpoint)
+    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
     snapshot = read_snapshot(chosen, only=("model", "ema"))
     device = pick_device(values["hardware"])
     prepare(values, device)

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,24 @@ def make_plan(
     return Plan(values, folder, True, given, config_file)
 
 
+def fold_plans(plan: Plan) -> list[Plan]:
+    """The runs of a cross-validation, one for each fold, in folders within the plan's; none for a single run."""
+    values = plan.values
+    if values["cv"] is None or values["fold"] is not None:
+        return []
+    folders = [RunFolder(plan.folder.path / f"fold-{fold}") for fold in range(values["cv"])]
+    return [
+        replace(
+            plan,
+            values=values | {"fold": fold},
+            folder=folder,
+            resume=folder.exists,
+            overrides=[*plan.overrides, f"fold={fold}"],
+        )
+        for fold, folder in enumerate(folders)
+    ]
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes."""
     return int(os.environ.get("RANK", 0)) == 0
@@ -116,6 +134,21 @@ def load_config(folder: RunFolder) -> dict[str, Any]:
         return configs.from_values(configs.load_yaml(folder.path / "config.yaml")).values
     except ConfigError as error:
         raise CheckpointError(f"{clean(folder.path / 'config.yaml')}: {'; '.join(error.lines[:3])}") from None
+
+
+def changed_config(run: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The config of a run with KEY=VALUE changes, for a use of the run that trains nothing.
+
+    Raises:
+        CheckpointError: no run, or a damaged config.
+        ConfigError: a wrong change; or the run is a cross-validation, whose folds are the runs.
+    """
+    values = load_config(RunFolder(run))
+    if values["cv"] and values["fold"] is None:
+        raise ConfigError(
+            f"{clean(run)}: holds a cross-validation, whose folds are runs", f"d2l evaluate {clean(run)}/fold-0"
+        )
+    return configs.amend(values, list(overrides)).values if overrides else values
 
 
 def check_drift(old: dict[str, Any], new: dict[str, Any], *, allow_drift: bool) -> None:
@@ -173,6 +206,8 @@ def already_finished(plan: Plan) -> dict[str, Any] | None:
     result = plan.folder.read_result()
     if result.get("status") != "finished" or result.get("length") != length(plan.values):
         return None
+    if folds := fold_plans(plan):
+        return result if all(already_finished(fold) for fold in folds) else None
     checkpoints = list_steps(plan.folder.path / "checkpoints")
     if not checkpoints:
         raise CheckpointError(f"{clean(plan.folder.path)}: the run is finished, but its checkpoints are gone")
