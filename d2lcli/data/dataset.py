@@ -5,7 +5,7 @@ Legend: n examples, c channels, h height, w width, k uniform numbers for each ex
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -43,6 +43,18 @@ class AugmentFunction(Protocol):
         ...
 
 
+class MixFunction(Protocol):
+    """Chance that concerns a whole batch: each example is mixed with the one before it."""
+
+    def draw(self, count: int, seed: int) -> Sequence[Any]:
+        """What chance decides for each of the `count` global batches of an epoch."""
+        ...
+
+    def __call__(self, inputs: Tensor, targets: Tensor, drawn: Any, /) -> tuple[Tensor, Tensor]:
+        """Augmented inputs (b + 1, ...) and labels (b + 1,) -> inputs (b, ...) and targets (b, classes)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Split:
     """The examples of one split.
@@ -54,6 +66,7 @@ class Split:
         augment: applied after `prepare`, in training only; None in a validation split.
         name: train or val.
         source: where the examples were found, for messages.
+        mix: applied to batches after `augment`, in training only; None in a validation split.
     """
 
     inputs: Tensor | ImageReader
@@ -62,6 +75,7 @@ class Split:
     augment: AugmentFunction | None = None
     name: str = "train"
     source: str = ""
+    mix: MixFunction | None = None
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from d2lcli.data.dataset import Dataset, ImageReader, Split
+from d2lcli.data.dataset import Dataset, ImageReader
 from d2lcli.data.find import is_folder
+from d2lcli.data.image_dataset import image_dataset
 from d2lcli.data.images import decode_image
 from d2lcli.data.splitting import hash_order, stratified_split
-from d2lcli.data.transforms import channel_statistics, image_transforms
+from d2lcli.data.transforms import ImageOptions, channel_statistics
 from d2lcli.errors import DataError, clean
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -83,7 +84,13 @@ def image_folder(
     val_share: float = 0.2,
     skip_unreadable: bool = False,
     flip: bool = False,
+    vertical_flip: bool = False,
     crop_padding: int = 0,
+    random_resized_crop: tuple[float, float] | None = None,
+    color_jitter: tuple[float, float, float, float] | None = None,
+    cutout: int | None = None,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
     normalize: bool = True,
 ) -> Dataset:
     """Images below `path`, as RGB.  In memory where they take less than a quarter of what is free, else read as needed.
@@ -95,14 +102,25 @@ def image_folder(
             they are, and then all must have one size.
         val_share: the share of each class that validates, between 0 and 1, where there is no val/.
         skip_unreadable: leave unreadable images out, and say how many; otherwise the first one is an error.
-        flip: in training, mirror half of the images.
-        crop_padding: in training, crop at random after padding with black by so many pixels.
-        normalize: subtract the mean of the training images and divide by their standard deviation, by channel.
+        flip, vertical_flip, crop_padding, random_resized_crop, color_jitter, cutout, mixup, cutmix, normalize: see
+            `d2lcli.data.transforms.ImageOptions`.
 
     Raises:
         ValueError: path not given, or an option out of range.
         DataError: no such folder, no images, a split or class without any, an unreadable image, or several sizes.
     """
+    options = ImageOptions(
+        image_size=image_size,
+        flip=flip,
+        vertical_flip=vertical_flip,
+        crop_padding=crop_padding,
+        random_resized_crop=random_resized_crop,
+        color_jitter=color_jitter,
+        cutout=cutout,
+        mixup=mixup,
+        cutmix=cutmix,
+        normalize=normalize,
+    )
     if path is None:
         raise ValueError("path is not given; name the folder with data.path=FOLDER")
     if not is_folder(path):
@@ -113,36 +131,51 @@ def image_folder(
     if skip_unreadable:
         (train, left_out), (val, left_out_too) = _readable(train), _readable(val)
         skipped = left_out + left_out_too
-    for files, name in ((train, "train"), (val, "val")):
-        if not files.paths:
-            raise DataError(f"{clean(folder)}: the {name} split is empty")
-    first = read_image(train.paths[0], image_size)
-    readers = [LazyImages(files.paths, tuple(first.shape), image_size) for files in (train, val)]
+    said = f"{folder}" + (f" ({skipped} unreadable images left out)" if skipped else "")
+    digests = {str(folder): listing_digest(folder, train.paths + val.paths)}
+    return file_dataset("image_folder", folder, train, val, options, classes=classes, files=digests, found=said)
+
+
+def file_dataset(
+    name: str,
+    folder: Path,
+    train: Files,
+    val: Files,
+    options: ImageOptions,
+    *,
+    classes: tuple[str, ...],
+    files: Mapping[str, str],
+    found: str,
+) -> Dataset:
+    """A data set of image files below `folder`; see `image_dataset`.
+
+    Raises:
+        ValueError: an option out of range.
+        DataError: a split without images, an unreadable image, or several sizes.
+    """
+    for split, words in ((train, "train"), (val, "val")):
+        if not split.paths:
+            raise DataError(f"{clean(folder)}: the {words} split is empty")
+    first = read_image(train.paths[0], options.image_size)
+    readers = [LazyImages(split.paths, tuple(first.shape), options.image_size) for split in (train, val)]
     needed = first.numel() * sum(map(len, readers))
     inputs = [reader.load_all() if needed <= memory_budget() else reader for reader in readers]
     step = -(-len(readers[0]) // STATISTICS_IMAGES)
     sample = inputs[0] if isinstance(inputs[0], Tensor) else inputs[0].load(range(0, len(readers[0]), step))
     mean, std = channel_statistics(sample)
-    prepare, augment, shape = image_transforms(
-        first.shape,
-        image_size=image_size,
-        flip=flip,
-        crop_padding=crop_padding,
-        normalize=normalize,
+    return image_dataset(
+        name,
+        (inputs[0], torch.tensor(train.labels)),
+        (inputs[1], torch.tensor(val.labels)),
+        options,
+        shape=first.shape,
         mean=mean,
         std=std,
         background=0.0,
-    )
-    found = f"{folder}" + (f" ({skipped} unreadable images left out)" if skipped else "")
-    return Dataset(
-        "image_folder",
-        Split(inputs[0], torch.tensor(train.labels), prepare, augment, "train", str(folder)),
-        Split(inputs[1], torch.tensor(val.labels), prepare, None, "val", str(folder)),
-        shape,
-        len(classes),
-        classes,
-        {str(folder): _listing_digest(folder, train.paths + val.paths)},
-        found,
+        classes=classes,
+        files=files,
+        place=str(folder),
+        found=found,
     )
 
 
@@ -230,7 +263,7 @@ def _decodes(path: Path) -> bool:
     return True
 
 
-def _listing_digest(folder: Path, paths: Sequence[Path]) -> str:
+def listing_digest(folder: Path, paths: Sequence[Path]) -> str:
     """SHA-256 over the sorted names and sizes: cheap for any number of images, changed by most edits."""
     lines = sorted(f"{path.relative_to(folder)}\t{path.stat().st_size}\n" for path in paths)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

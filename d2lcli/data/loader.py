@@ -1,7 +1,8 @@
 """Batches as a function of (seed, epoch, batch): a position is the whole state, and no global random number is drawn.
 
 The permutation is f(seed, epoch), augmentation is f(seed, epoch, example), so neither the batch size, nor the number of
-processes or workers, nor a restart in the middle of an epoch changes what an example looks like.
+processes or workers, nor a restart in the middle of an epoch changes what an example looks like.  Mixing is f(seed,
+epoch, batch), and a rank's part comes with the row before it, so that a mixture is the same on any number of processes.
 """
 
 import hashlib
@@ -53,10 +54,15 @@ def loader_options(
     }
 
 
-def stream_generator(seed: int, epoch: int, stream: str) -> torch.Generator:
-    """A private generator for one purpose in one epoch, seeded with a hash, the same on every machine."""
+def stream_seed(seed: int, epoch: int, stream: str) -> int:
+    """The seed for one purpose in one epoch: 63 bits of a hash, the same on every machine."""
     digest = hashlib.sha256(f"{stream}/{seed}/{epoch}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def stream_generator(seed: int, epoch: int, stream: str) -> torch.Generator:
+    """A private generator for one purpose in one epoch."""
+    return torch.Generator().manual_seed(stream_seed(seed, epoch, stream))
 
 
 def part(size: int, rank: int, world_size: int) -> tuple[int, int]:
@@ -75,8 +81,8 @@ class Loader:
     Args:
         split: the examples.
         batch_size: examples of a global batch, over all ranks.  Evaluation may use more than there are.
-        seed: decides permutations and augmentation.
-        shuffle: True for training: permute and augment.  False for evaluation: stored order, nothing random.
+        seed: decides permutations, augmentation and mixing.
+        shuffle: True for training: permute, augment and mix.  False for evaluation: stored order, nothing random.
         drop_last: leave out the last batch where it is smaller than the others.
         rank: this process; it gets one contiguous part of every global batch.
         world_size: all processes.  A last training batch with fewer examples than processes is left out, because every
@@ -154,7 +160,13 @@ class Loader:
             return self._store.slices(self._bounds(start))
         order = torch.randperm(len(self.split), generator=stream_generator(self.seed, epoch, "permutation"))
         low, high = part(self.batch_size, self.rank, self.world_size)
-        return self._store.gathered(self._own(order, start), high - low, self._uniforms(epoch))
+        mix = self.split.mix
+        size = high - low + (mix is not None)
+        batches = self._store.gathered(self._own(order, start), size, self._uniforms(epoch))
+        if mix is None:
+            return batches
+        drawn = mix.draw(len(self), stream_seed(self.seed, epoch, "mixing"))[start:]
+        return (mix(inputs, targets, chance) for (inputs, targets), chance in zip(batches, drawn))
 
     def _bounds(self, start: int) -> Iterator[tuple[int, int]]:
         for index in range(start, len(self)):
@@ -165,12 +177,18 @@ class Loader:
     def _own(self, order: Tensor, start: int) -> Tensor:
         """The row numbers of this rank from global batch `start` on, batch after batch."""
         cut = self.full * self.batch_size
-        low, high = part(self.batch_size, self.rank, self.world_size)
-        body = order[:cut].view(self.full, self.batch_size)[start:, low:high].reshape(-1)
+        body = self._share(order[:cut].view(self.full, self.batch_size)[start:])
         if self.tail == 0 or start > self.full:
             return body
-        low, high = part(self.tail, self.rank, self.world_size)
-        return torch.cat([body, order[cut + low : cut + high]])
+        return torch.cat([body, self._share(order[cut:].view(1, self.tail))])
+
+    def _share(self, rows: Tensor) -> Tensor:
+        """This rank's part of global batches (m, b), flat; where they are mixed, each with the row before the part."""
+        low, high = part(rows.shape[1], self.rank, self.world_size)
+        own = rows[:, low:high]
+        if self.split.mix is not None:
+            own = torch.cat([rows[:, low - 1].unsqueeze(1), own], dim=1)  # before the first row, the last
+        return own.reshape(-1)
 
     def _uniforms(self, epoch: int) -> Tensor | None:
         augment = self.split.augment

@@ -1,14 +1,18 @@
-"""Image transforms by the batch.  The random ones are functions of uniform numbers: chance belongs to the loader.
+"""Image transforms by the batch: the part without chance, and what a config may ask for.
 
-Legend: n images, c channels, h height, w width, p padding, s side after resizing.
+Legend: n images, c channels, h height, w width, s side after resizing.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from d2lcli.data.augment import ColorJitter, CropFlip, Cutout, RandomResizedCrop, compose
+from d2lcli.data.dataset import AugmentFunction
 
 MAX_SIDE = 4096
 
@@ -40,85 +44,102 @@ class Prepare:
         return pixels.mul_(scale[:, None, None]).add_(shift[:, None, None])
 
 
-@dataclass(frozen=True)
-class Augment:
-    """A random crop after padding by p on each side, and a horizontal flip with probability 1/2.
-
-    Source: He et al. (2016), section 4.2.  Uses three uniform numbers for each image: row offset, column offset, flip.
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """What the config of an image data set may ask of its transforms; all but the first and the last in training only.
 
     Args:
+        image_size: the side after resizing; None keeps the stored size.
         flip: mirror half of the images.
-        crop_padding: p; 0 crops nothing.
-        fill: the value of a padded pixel for each channel, in the units of the prepared images.
+        vertical_flip: turn half of the images upside down.
+        crop_padding: crop at random after padding by so many pixels.
+        random_resized_crop: smallest and largest share of the area of a random box that is scaled to the image's size.
+        color_jitter: strength of random brightness, contrast, saturation and hue.
+        cutout: the side of a square that is blanked.
+        mixup: alpha of mixtures of two images; 0 for none.
+        cutmix: alpha of images with a box from another one; 0 for none.
+        normalize: subtract the mean of the training images and divide by their standard deviation, by channel;
+            otherwise pixels are scaled to [0, 1] and no more.
     """
 
-    flip: bool
-    crop_padding: int
-    fill: tuple[float, ...]
-    num_uniforms: int = 3
+    image_size: int | None = None
+    flip: bool = False
+    vertical_flip: bool = False
+    crop_padding: int = 0
+    random_resized_crop: Sequence[float] | None = None
+    color_jitter: Sequence[float] | None = None
+    cutout: int | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    normalize: bool = True
 
-    def __call__(self, images: Tensor, uniforms: Tensor) -> Tensor:
-        """float32 (n, c, h, w) and (n, 3) -> float32 (n, c, h, w)."""
-        n, c, h, w = images.shape
-        p = self.crop_padding
-        offsets = (uniforms[:, :2] * (2 * p + 1)).long().clamp_(max=2 * p)  # (n, 2), each in 0 .. 2p
-        columns = torch.arange(w, device=images.device).expand(n, w)
-        if self.flip:
-            columns = torch.where(uniforms[:, 2:3] < 0.5, w - 1 - columns, columns)
-        columns = columns + offsets[:, 1:2]  # (n, w)
-        rows = torch.arange(h, device=images.device) + offsets[:, 0:1]  # (n, h)
-        positions = (rows[:, :, None] * (w + 2 * p) + columns[:, None, :]).view(n, 1, h * w)
-        return self._pad(images).view(n, c, -1).gather(2, positions.expand(n, c, h * w)).view(n, c, h, w)
+    def check(self, shape: Sequence[int]) -> None:
+        """Refuse what does not fit images of this shape (c, h, w), already resized.
 
-    def _pad(self, images: Tensor) -> Tensor:
-        n, c, h, w = images.shape
-        p = self.crop_padding
-        fill = torch.tensor(self.fill, dtype=images.dtype, device=images.device)
-        padded = fill[:, None, None].repeat(n, 1, h + 2 * p, w + 2 * p).view(n, c, h + 2 * p, w + 2 * p)
-        padded[:, :, p : p + h, p : p + w] = images
-        return padded
+        Raises:
+            ValueError: an option out of range.
+        """
+        side = min(shape[1:])
+        if not 0 <= self.crop_padding < side:
+            raise ValueError(
+                f"crop_padding is {self.crop_padding}; it must be at least 0 and less than the image's side {side}"
+            )
+        if self.cutout is not None and not 1 <= self.cutout <= side:
+            raise ValueError(f"cutout is {self.cutout}; it must be from 1 to the image's side {side}, or null")
+        low, high = self.random_resized_crop or (1.0, 1.0)
+        if not 0 < low <= high <= 1:
+            raise ValueError(f"random_resized_crop is [{low}, {high}]; want [low, high] with 0 < low <= high <= 1")
+        if self.color_jitter is not None:
+            _check_jitter(self.color_jitter, shape[0])
+
+
+def _check_jitter(strength: Sequence[float], channels: int) -> None:
+    given = f"color_jitter is {list(strength)}"
+    if not all(0 <= value < math.inf for value in strength) or strength[3] > 0.5:
+        raise ValueError(f"{given}; the four numbers must be at least 0, and the last one, of the hue, at most 0.5")
+    if channels != 3 and any(strength[2:]):
+        raise ValueError(
+            f"{given}; images of {channels} channel{'s' * (channels > 1)} have no saturation and no hue: "
+            "give 0 for the last two"
+        )
 
 
 def image_transforms(
-    shape: Sequence[int],
-    *,
-    image_size: int | None,
-    flip: bool,
-    crop_padding: int,
-    normalize: bool,
-    mean: Sequence[float],
-    std: Sequence[float],
-    background: float,
-) -> tuple[Prepare, Augment | None, tuple[int, ...]]:
+    shape: Sequence[int], options: ImageOptions, *, mean: Sequence[float], std: Sequence[float], background: float
+) -> tuple[Prepare, AugmentFunction | None, tuple[int, ...]]:
     """The transforms of an image data set, and the shape (c, s, s) of what they give.
 
     Args:
         shape: (c, h, w) of the stored images.
-        image_size: s, or None for the stored size.
-        flip: see `Augment`.
-        crop_padding: see `Augment`.
-        normalize: subtract `mean` and divide by `std`; otherwise pixels are scaled to [0, 1] and no more.
-        mean: of the training images, one value for each channel, pixels in [0, 1].
+        options: which transforms.  Random ones come in the order: resized crop, crop and flips, colour jitter, cutout.
+            Each takes and gives prepared images, so that normalisation, though done first, is as good as done last.
+        mean: of the training images, one value for each channel, pixels in [0, 1]; it is what cutout blanks with.
         std: likewise.
         background: the pixel value in [0, 1] that padding shows.
 
     Raises:
         ValueError: an option out of range.
     """
-    if image_size is not None and not 1 <= image_size <= MAX_SIDE:
-        raise ValueError(
-            f"image_size is {image_size}; it must be between 1 and {MAX_SIDE}, or null for the stored size"
-        )
-    channels, height, width = shape if image_size is None else (shape[0], image_size, image_size)
-    if not 0 <= crop_padding < min(height, width):
-        raise ValueError(
-            f"crop_padding is {crop_padding}; it must be at least 0 and less than the image's side {height}"
-        )
-    center = tuple(mean) if normalize else (0.0,) * channels
-    spread = tuple(max(value, 1e-6) for value in std) if normalize else (1.0,) * channels
-    fill = tuple((background - m) / s for m, s in zip(center, spread))
-    augment = Augment(flip, crop_padding, fill) if flip or crop_padding else None
-    return Prepare(image_size, center, spread), augment, (channels, height, width)
+    size = options.image_size
+    if size is not None and not 1 <= size <= MAX_SIDE:
+        raise ValueError(f"image_size is {size}; it must be between 1 and {MAX_SIDE}, or null for the stored size")
+    prepared = tuple(shape) if size is None else (shape[0], size, size)
+    options.check(prepared)
+    center = tuple(mean) if options.normalize else (0.0,) * len(mean)
+    spread = tuple(max(value, 1e-6) for value in std) if options.normalize else (1.0,) * len(mean)
+    parts: list[AugmentFunction] = []
+    if options.random_resized_crop is not None:
+        low, high = options.random_resized_crop
+        parts.append(RandomResizedCrop((low, high)))
+    if options.flip or options.crop_padding or options.vertical_flip:
+        fill = tuple((background - m) / s for m, s in zip(center, spread))
+        parts.append(CropFlip(options.flip, options.crop_padding, fill, options.vertical_flip))
+    if options.color_jitter is not None:
+        brightness, contrast, saturation, hue = options.color_jitter
+        parts.append(ColorJitter((brightness, contrast, saturation, hue), center, spread))
+    if options.cutout is not None:
+        parts.append(Cutout(options.cutout, tuple((m - c) / s for m, c, s in zip(mean, center, spread))))
+    return Prepare(size, center, spread), compose(parts), prepared
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

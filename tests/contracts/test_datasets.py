@@ -41,6 +41,9 @@ def built(
     options = needed[name](tmp_path_factory.mktemp(name)) if name in needed else {}
     if "flip" in DATASETS.parameters(name):
         options |= {"flip": True, "crop_padding": 2}
+    if "random_resized_crop" in DATASETS.parameters(name):
+        options |= {"vertical_flip": True, "random_resized_crop": [0.08, 1.0], "cutout": 5}
+        options |= {"color_jitter": [0.4, 0.4, 0.0, 0.0]}  # images may be grey
     data = DATASETS.build(name, **options)
     return name, options, data.head(400)
 

@@ -2,8 +2,10 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,8 @@ from torch import Tensor
 from d2lcli.data import store
 from d2lcli.data.dataset import Split
 from d2lcli.data.loader import Loader, loader_options, part, stream_generator
-from d2lcli.data.transforms import Augment, Prepare
+from d2lcli.data.mixing import Mixing
+from d2lcli.data.transforms import ImageOptions, image_transforms
 from d2lcli.errors import D2LError, DataError
 
 
@@ -21,10 +24,26 @@ def numbers(n: int, name: str = "train") -> Split:
     return Split(torch.arange(n).float()[:, None].repeat(1, 3), torch.arange(n), name=name, source="somewhere")
 
 
+EVERYTHING = ImageOptions(
+    flip=True,
+    vertical_flip=True,
+    crop_padding=2,
+    random_resized_crop=(0.08, 1.0),
+    color_jitter=(0.4, 0.4, 0.4, 0.1),
+    cutout=3,
+)
+
+
 def images(n: int) -> Split:
     """Random uint8 images with every transform."""
     pixels = torch.randint(0, 256, (n, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return Split(pixels, torch.arange(n), Prepare(None, (0.5,) * 3, (0.25,) * 3), Augment(True, 2, (-2.0,) * 3))
+    prepare, augment, _ = image_transforms((3, 8, 8), EVERYTHING, mean=(0.5,) * 3, std=(0.25,) * 3, background=0.0)
+    return Split(pixels, torch.arange(n), prepare, augment)
+
+
+def mixed(n: int) -> Split:
+    """The same with mixtures; every example is a class of its own."""
+    return replace(images(n), mix=Mixing(0.5, 0.5, n))
 
 
 def rows(loader: Loader, epoch: int = 0, start: int = 0) -> list[list[int]]:
@@ -137,17 +156,60 @@ def test_evaluation_gives_slices_of_one_storage() -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("chunk", [1, 5000, 1 << 22])
 @pytest.mark.parametrize("limit", [0, 1 << 30])
+@pytest.mark.parametrize("make", [images, mixed])
 def test_layout_chunks_and_memory_change_no_value(
-    monkeypatch: pytest.MonkeyPatch, channels_last: bool, chunk: int, limit: int
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[int], Split], channels_last: bool, chunk: int, limit: int
 ) -> None:
-    expected = [x.clone() for x, _ in Loader(images(30), batch_size=4, seed=0, shuffle=True).batches(0)]
+    expected = [x.clone() for x, _ in Loader(make(30), batch_size=4, seed=0, shuffle=True).batches(0)]
     monkeypatch.setattr(store, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(store, "MATERIALISE_LIMIT", limit)
-    loader = Loader(images(30), batch_size=4, seed=0, shuffle=True, channels_last=channels_last)
+    loader = Loader(make(30), batch_size=4, seed=0, shuffle=True, channels_last=channels_last)
     got = [x.clone() for x, _ in loader.batches(0)]
     assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
     if channels_last:
         assert all(x.is_contiguous(memory_format=torch.channels_last) for x in got)
+
+
+def test_mixing_joins_an_example_and_the_one_before_it() -> None:
+    """Rows i of the labels say who is in a mixture; without mixing, the same loader says who stands where."""
+    options: dict[str, Any] = {"batch_size": 7, "seed": 0, "shuffle": True}
+    plain = [(x.clone(), y.tolist()) for x, y in Loader(images(17), **options).batches(2)]
+    shares = set()
+    for (x, y), (apart, order) in zip(Loader(mixed(17), **options).batches(2), plain, strict=True):
+        assert x.shape == apart.shape and y.shape == (len(order), 17) and y.dtype == torch.float32
+        assert torch.allclose(y.sum(1), torch.ones(len(order)))
+        for i, (first, second) in enumerate(zip(order, order[-1:] + order[:-1])):
+            assert set(y[i].nonzero()[:, 0].tolist()) <= {first, second}
+            shares.add(round(float(y[i, first]), 4))
+            low, high = torch.minimum(apart[i], apart[i - 1]), torch.maximum(apart[i], apart[i - 1])
+            assert (x[i] >= low - 1e-5).all() and (x[i] <= high + 1e-5).all()
+    assert len(shares) == 3  # one for each batch
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("start", range(4))
+def test_a_mixture_is_the_same_on_any_number_of_processes(world_size: int, start: int) -> None:
+    options: dict[str, Any] = {"batch_size": 7, "seed": 0, "shuffle": True}
+    whole = [(x.clone(), y) for x, y in Loader(mixed(18), **options).batches(1)][start:]
+    loaders = [Loader(mixed(18), **options, rank=rank, world_size=world_size) for rank in range(world_size)]
+    parts = [[(x.clone(), y) for x, y in loader.batches(1, start)] for loader in loaders]
+    for (x, y), *own in zip(whole, *parts, strict=True):
+        assert torch.equal(torch.cat([part[0] for part in own]), x)
+        assert torch.equal(torch.cat([part[1] for part in own]), y)
+
+
+def test_one_example_is_mixed_with_itself() -> None:
+    (x, y), *_ = Loader(mixed(1), batch_size=1, seed=0, shuffle=True).batches(0)
+    (expected, _), *_ = Loader(images(1), batch_size=1, seed=0, shuffle=True).batches(0)
+    assert torch.allclose(x, expected, atol=1e-6) and torch.allclose(y, torch.ones(1, 1))
+
+
+def test_evaluation_neither_augments_nor_mixes() -> None:
+    split = mixed(9)
+    assert split.prepare is not None and isinstance(split.inputs, Tensor)
+    for epoch in (0, 1):
+        (x, y), *_ = Loader(split, batch_size=9, seed=epoch, shuffle=False).batches(epoch)
+        assert torch.equal(x, split.prepare(split.inputs)) and torch.equal(y, split.targets)
 
 
 class Reader:
@@ -171,9 +233,9 @@ class Reader:
 
 
 def lazy(n: int, fate: str = "") -> Split:
-    split = images(n)
+    split = mixed(n)
     assert isinstance(split.inputs, Tensor)
-    return Split(Reader(split.inputs, fate), split.targets, split.prepare, split.augment)
+    return replace(split, inputs=Reader(split.inputs, fate))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -183,7 +245,7 @@ def test_lazy_images_give_what_memory_gives(workers: int, shuffle: bool) -> None
     loader = Loader(lazy(22), batch_size=4, seed=0, shuffle=shuffle, workers=workers, rank=1, world_size=2)
     got = list(loader.batches(1, start=2))
     assert torch.equal(torch.random.get_rng_state(), before)
-    expected = Loader(images(22), batch_size=4, seed=0, shuffle=shuffle, rank=1, world_size=2)
+    expected = Loader(mixed(22), batch_size=4, seed=0, shuffle=shuffle, rank=1, world_size=2)
     for (x, y), (expected_x, expected_y) in zip(got, expected.batches(1, start=2), strict=True):
         assert torch.equal(x, expected_x) and torch.equal(y, expected_y)
 

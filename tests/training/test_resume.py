@@ -53,6 +53,11 @@ SETTINGS = {
         "model=mlp model.hidden=[8] model.dropout=0.5 optim=momentum optim.nesterov=true "
         "scheduler=multistep scheduler.milestones=[1,2] eval_every=2 checkpoint_every=4"
     ),
+    "augmented": (
+        "model=mlp model.hidden=[8] data=emoji64 data.image_size=16 data.flip=true data.vertical_flip=true "
+        "data.crop_padding=1 data.random_resized_crop=[0.3,1] data.color_jitter=[0.4,0.4,0.4,0.1] data.cutout=4 "
+        "data.mixup=0.4 data.cutmix=1.0 task.label_smoothing=0.1"
+    ),
     "channels_last": "model=tiny_norm_net hardware.channels_last=true",
     "regression": "model=linear_regression steps=13 keep=1 patience=2 min_delta=100",
 }
@@ -90,6 +95,7 @@ STOPS = [
     *(("fp16", step) for step in (2, 4, 5, 7)),
     ("bf16", 6),
     *(("by_epoch", step) for step in (5, 6, 9)),
+    *(("augmented", step) for step in (3, 5, 8)),
     ("channels_last", 3),
     *(("regression", step) for step in (5, 8)),
 ]
