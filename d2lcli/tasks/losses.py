@@ -69,13 +69,13 @@ def half_mse(outputs: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
 def cross_entropy(
     outputs: Tensor, targets: Tensor, *, reduction: Reduction = "mean", label_smoothing: float = 0.0
 ) -> Tensor:
-    """-sum_j q_j log softmax(outputs)_j, with q_j = (1 - s) [j = target] + s / C.
+    """-sum_j q_j log softmax(outputs)_j, with q_j = (1 - s) t_j + s / C, and t_j = [j = target] for a label.
 
     Computed as log-sum-exp of the logits, so that large ones do not overflow (d2l 4.5).
 
     Args:
         outputs: logits (n, C), or (n, C, ...) for several labels an example.
-        targets: labels in [0, C), integers, (n,) or (n, ...).
+        targets: labels in [0, C), integers, (n,) or (n, ...); or probabilities t in the shape of the outputs.
         reduction: "mean" gives a scalar, "none" gives (n,).
         label_smoothing: s in [0, 1], the weight of the uniform distribution (Szegedy et al., 2016).
     """

@@ -1,11 +1,12 @@
 """Losses against closed forms and the book's numbers."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from d2lcli.tasks.losses import cross_entropy, half_mse, mse
+from d2lcli.tasks.losses import Reduction, cross_entropy, half_mse, mse
 
 
 def test_squared_errors_by_hand() -> None:
@@ -74,6 +75,23 @@ def test_label_smoothing_mixes_with_the_uniform_distribution() -> None:
     expected = 0.9 * -math.log(0.7) + 0.1 * uniform
     assert cross_entropy(logits, torch.tensor([0]), label_smoothing=0.1).item() == pytest.approx(expected)
     assert cross_entropy(logits, torch.tensor([0]), label_smoothing=1.0).item() == pytest.approx(uniform)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_the_loss_of_a_mixture_of_labels_is_the_mixture_of_the_losses(reduction: Reduction, smoothing: float) -> None:
+    """Equation (2) of Zhang et al. (2018): the cross-entropy is linear in the targets."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    first, second = torch.randint(5, (2, 6), generator=generator).unbind()
+    lam = 0.3
+    soft = lam * torch.eye(5, dtype=torch.float64)[first] + (1 - lam) * torch.eye(5, dtype=torch.float64)[second]
+    options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing}
+    expected = lam * cross_entropy(logits, first, **options) + (1 - lam) * cross_entropy(logits, second, **options)
+    torch.testing.assert_close(cross_entropy(logits, soft, **options), expected, rtol=1e-12, atol=1e-12)
+    half = cross_entropy(logits.bfloat16(), soft.float(), **options)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.double(), expected, rtol=0.02, atol=0.02)
 
 
 def test_several_labels_an_example_give_one_value_an_example() -> None:
