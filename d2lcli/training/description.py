@@ -1,7 +1,9 @@
 """A model of a config in figures: layers, shapes, parameters, multiply-adds and memory, without data or weights."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +13,9 @@ from d2lcli.errors import ConfigError
 from d2lcli.registry import DATASETS, MODELS, OPTIMIZERS
 from d2lcli.training.freezing import freeze
 from d2lcli.training.heads import set_head
+from d2lcli.training.memory import PRECISION_BYTES, Memory, state_tensors, training_memory
 from d2lcli.training.options import model_options
-from d2lcli.training.summary import Memory, Summary, state_tensors, summarize
+from d2lcli.training.summary import Layer, Summary, summarize
 
 
 def describe(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,7 +39,9 @@ def describe(values: Mapping[str, Any]) -> dict[str, Any]:
         summary = summarize(model, input_shape)
     except ValueError as error:
         raise ConfigError(f"model '{name}': {error}") from None
-    memory = _memory(values, summary)
+    settings = _memory_settings(values)
+    memories = _memories(values, summary, settings["batch_size"])
+    chosen = (settings["optimizer_name"], settings["precision"])
     return {
         "model": name,
         "data": values["data"]["name"],
@@ -44,8 +49,14 @@ def describe(values: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": summary.parameters,
         "multiply_adds": summary.multiply_adds,
         "note": _note(values["data"]["name"]),
-        "layers": [asdict(layer) | {"output_shape": list(layer.output_shape)} for layer in summary.layers],
-        "memory": _memory_settings(values) | asdict(memory) | {"total": memory.total},
+        "activation_bytes": summary.activation_bytes,
+        "layers": [_layer_row(layer) for layer in summary.layers],
+        "memory": settings | asdict(memories[chosen]) | {"total": memories[chosen].total},
+        "memory_table": [
+            {"optimizer": name, "precision": precision, "state": memory.optimizer, "total": memory.total}
+            | {"chosen": (name, precision) == chosen}
+            for (name, precision), memory in memories.items()
+        ],
     }
 
 
@@ -89,12 +100,41 @@ def _memory_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _memory(values: Mapping[str, Any], summary: Summary) -> Memory:
-    optim = values["optim"]
-    options = {key: optim[key] for key in OPTIMIZERS.parameters(optim["name"]) if key in optim}
-    settings = _memory_settings(values)
-    return summary.memory(
-        batch_size=settings["batch_size"],
-        state_tensors=state_tensors(lambda params: OPTIMIZERS.build(optim["name"], params=params, **options)),
-        precision=settings["precision"],
-    )
+def _memories(values: Mapping[str, Any], summary: Summary, batch_size: int) -> dict[tuple[str, str], Memory]:
+    """The memory by optimizer and precision: the config's optimizer with its options, the others with their defaults."""
+    memories = {}
+    for name, state in _optimizer_states(values["optim"]).items():
+        for precision in PRECISION_BYTES:
+            memories[name, precision] = training_memory(
+                summary, batch_size=batch_size, state_tensors=state, precision=precision, ema=bool(values["ema"])
+            )
+    return memories
+
+
+def _optimizer_states(optim: Mapping[str, Any]) -> dict[str, float]:
+    """How many tensors of the size of the weights each optimizer keeps, by its name."""
+    states = {}
+    for name in sorted({*OPTIMIZERS.names(), optim["name"]}):
+        chosen = name == optim["name"]
+        options = {key: optim[key] for key in OPTIMIZERS.parameters(name) if chosen and key in optim}
+        try:
+            states[name] = state_tensors(partial(_build_optimizer, name, options))
+        except Exception:  # a plugin's optimizer may refuse its defaults or the probe: its row is left out
+            if chosen:
+                raise
+    return states
+
+
+def _build_optimizer(name: str, options: Mapping[str, Any], params: list[nn.Parameter]) -> torch.optim.Optimizer:
+    optimizer: torch.optim.Optimizer = OPTIMIZERS.build(name, params=params, **options)
+    return optimizer
+
+
+def _layer_row(layer: Layer) -> dict[str, Any]:
+    """A layer as plain values; the receptive field is a number, "all" of the input, or None."""
+    field, stride = layer.receptive_field, layer.stride
+    return asdict(layer) | {
+        "output_shape": list(layer.output_shape),
+        "receptive_field": "all" if field == math.inf else None if field is None else math.ceil(field),
+        "stride": int(stride) if stride is not None and stride == int(stride) else stride,
+    }

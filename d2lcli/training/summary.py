@@ -7,7 +7,7 @@ import copy
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -155,14 +155,14 @@ class _Kept:
     maker: str
     storage: torch.UntypedStorage  # held, so that its address is not given to another one
     index: bool
-    kept: bool = field(default=False)
+    kept: bool = False
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation of one forward pass, and writes it down for the innermost module that is being called."""
 
     def __init__(self, inputs: Tensor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rows: dict[str, _Row] = {}
         self.products: Counter[str] = Counter()
         self._fields = ReceptiveFields(inputs)
@@ -217,6 +217,11 @@ class _Watch(TorchDispatchMode):
             known.kept = True
         return tensor
 
+    @property
+    def makers(self) -> set[str]:
+        """The modules that made numbers of their own, not only views or changes in place."""
+        return {memory.maker for memory in self._memory.values() if not memory.index}
+
     def activations(self, own: set[int]) -> tuple[Counter[str], Counter[str]]:
         """Bytes that are kept, by the module that made them: all of them, and those that are no floating-point numbers.
 
@@ -244,7 +249,7 @@ def _layers(model: nn.Module, watch: _Watch) -> list[Layer]:
         seen |= fresh.keys()
         count = watch.products[name] if row.by_formula is None else row.by_formula
         leaf = name in watch.rows and next(module.children(), None) is None
-        if leaf or fresh or count or activations[name]:
+        if leaf or fresh or count or name in watch.makers:
             layers.append(
                 Layer(
                     name=name,
