@@ -1,4 +1,4 @@
-"""Residual networks (He et al., 2016; d2l 8.6).
+"""Residual networks (He et al., 2016) and ResNeXt, whose bottlenecks are grouped (Xie et al., 2017; d2l 8.6).
 
 The layout, the names and shapes of all tensors and the initial weights are torchvision's.  With variant="d2l" the
 layers are the book's: convolutions with biases, and a shortcut of one 1 x 1 convolution without batch norm.
@@ -6,7 +6,8 @@ layers are the book's: convolutions with biases, and a shortcut of one 1 x 1 con
 n examples, c channels, h x w the size of a map.  A stride s leaves ceil(h / s) x ceil(w / s).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from d2lcli.nn.checks import require_positive
 
 Variant = Literal["torchvision", "d2l"]
+Block = Callable[[int, int, int, Variant], nn.Module]
 
 
 class BasicBlock(nn.Module):
@@ -52,26 +54,38 @@ class Bottleneck(nn.Module):
     """relu(g(x) + shortcut(x)), g a 1 x 1, a 3 x 3 and a 1 x 1 convolution, each with batch norm.
 
     (n, in_channels, h, w) -> (n, 4 channels, h/s, w/s).  The stride stands in the 3 x 3 convolution, as
-    in torchvision, not in the first 1 x 1 as in the paper.
+    in torchvision, not in the first 1 x 1 as in the paper.  In ResNeXt the 3 x 3 convolution is grouped: each output
+    channel sees width / groups of the inner channels, so that more of them cost the same.
 
     Args:
         in_channels: channels of x.
-        channels: channels inside the block; its output has four times as many.
+        channels: channels inside the block, for ResNeXt to be scaled as below; its output has four times as many.
         stride: s, taken by the 3 x 3 convolution and by the shortcut.
         variant: where the layers follow the book instead of torchvision.
+        groups: of the 3 x 3 convolution, "cardinality" in the ResNeXt paper.
+        width_per_group: the block has groups * width_per_group * channels / 64 inner channels.
     """
 
     expansion = 4
 
-    def __init__(self, in_channels: int, channels: int, stride: int = 1, variant: Variant = "torchvision") -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: int = 1,
+        variant: Variant = "torchvision",
+        groups: int = 1,
+        width_per_group: int = 64,
+    ) -> None:
         super().__init__()
         bias = variant == "d2l"
+        width = channels * width_per_group // 64 * groups
         out_channels = channels * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, channels, 1, bias=bias)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=bias)
-        self.bn2 = nn.BatchNorm2d(channels)
-        self.conv3 = nn.Conv2d(channels, out_channels, 1, bias=bias)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=bias)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride=stride, padding=1, groups=groups, bias=bias)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, out_channels, 1, bias=bias)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(in_channels, out_channels, stride, variant)
@@ -105,6 +119,7 @@ class ResNet(nn.Module):
         in_channels: channels of the images.
         num_classes: the number of logits.
         variant: where the layers follow the book instead of torchvision.
+        groups, width_per_group: of bottlenecks.
 
     Raises:
         ValueError: a size is below 1.
@@ -116,7 +131,9 @@ class ResNet(nn.Module):
         depths: Sequence[int],
         in_channels: int,
         num_classes: int,
-        variant: Variant,
+        variant: Variant = "torchvision",
+        groups: int = 1,
+        width_per_group: int = 64,
     ) -> None:
         require_positive(in_channels=in_channels, num_classes=num_classes)
         super().__init__()
@@ -125,10 +142,13 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         e = block.expansion
-        self.layer1 = _stage(block, depths[0], 64, 64, 1, variant)
-        self.layer2 = _stage(block, depths[1], 64 * e, 128, 2, variant)
-        self.layer3 = _stage(block, depths[2], 128 * e, 256, 2, variant)
-        self.layer4 = _stage(block, depths[3], 256 * e, 512, 2, variant)
+        make: Block = block
+        if issubclass(block, Bottleneck):
+            make = partial(block, groups=groups, width_per_group=width_per_group)
+        self.layer1 = _stage(make, depths[0], 64, 64, 64 * e, 1, variant)
+        self.layer2 = _stage(make, depths[1], 64 * e, 128, 128 * e, 2, variant)
+        self.layer3 = _stage(make, depths[2], 128 * e, 256, 256 * e, 2, variant)
+        self.layer4 = _stage(make, depths[3], 256 * e, 512, 512 * e, 2, variant)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(512 * e, num_classes)
         _initialise(self, variant)
@@ -145,16 +165,11 @@ class ResNet(nn.Module):
 
 
 def _stage(
-    block: type[BasicBlock] | type[Bottleneck],
-    depth: int,
-    in_channels: int,
-    channels: int,
-    stride: int,
-    variant: Variant,
+    make: Block, depth: int, in_channels: int, channels: int, out_channels: int, stride: int, variant: Variant
 ) -> nn.Sequential:
     """`depth` blocks, of which the first takes the stride and the change of channels."""
-    first = block(in_channels, channels, stride, variant)
-    return nn.Sequential(first, *(block(channels * block.expansion, channels, 1, variant) for _ in range(depth - 1)))
+    first = make(in_channels, channels, stride, variant)
+    return nn.Sequential(first, *(make(out_channels, channels, 1, variant) for _ in range(depth - 1)))
 
 
 def _initialise(model: nn.Module, variant: Variant) -> None:
@@ -189,3 +204,18 @@ def resnet101(*, in_channels: int = 3, num_classes: int = 1000, variant: Variant
 def resnet152(*, in_channels: int = 3, num_classes: int = 1000, variant: Variant = "torchvision") -> nn.Module:
     """ResNet-152: 60,192,808 parameters, 11.514 billion multiply-adds at 224 x 224.  Arguments: see `ResNet`."""
     return ResNet(Bottleneck, (3, 8, 36, 3), in_channels, num_classes, variant)
+
+
+def resnext50_32x4d(*, in_channels: int = 3, num_classes: int = 1000) -> nn.Module:
+    """ResNeXt-50, 32 groups of 4: 25,028,904 parameters, 4.230 billion multiply-adds at 224 x 224."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), in_channels, num_classes, groups=32, width_per_group=4)
+
+
+def resnext101_32x8d(*, in_channels: int = 3, num_classes: int = 1000) -> nn.Module:
+    """ResNeXt-101, 32 groups of 8: 88,791,336 parameters, 16.414 billion multiply-adds at 224 x 224."""
+    return ResNet(Bottleneck, (3, 4, 23, 3), in_channels, num_classes, groups=32, width_per_group=8)
+
+
+def resnext101_64x4d(*, in_channels: int = 3, num_classes: int = 1000) -> nn.Module:
+    """ResNeXt-101, 64 groups of 4: 83,455,272 parameters, 15.460 billion multiply-adds at 224 x 224."""
+    return ResNet(Bottleneck, (3, 4, 23, 3), in_channels, num_classes, groups=64, width_per_group=4)
