@@ -3,9 +3,10 @@
 import json
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
+from runs import LINEAR, train
 
 HEAVY = ("torch", "numpy", "hydra", "omegaconf", "rich", "pydantic", "yaml", "importlib.metadata")
 
@@ -52,9 +53,18 @@ def test_completion_is_light(line: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["train", "config", "show"])
-def test_a_config_error_comes_before_torch_and_within_two_seconds(command: str) -> None:
-    start = time.perf_counter()
+def test_a_config_error_comes_before_torch(command: str) -> None:
     code, heavy = loaded([command, "optim.lr=abc", "epochs=0", "model=lenet"])
     assert code == 2
     assert not {"torch", "numpy", "rich", "pydantic"} & set(heavy)
-    assert time.perf_counter() - start < 2
+
+
+def test_a_config_error_of_a_run_comes_before_torch(tmp_path: Path) -> None:
+    train(tmp_path / "run", *LINEAR, "steps=1")
+    for words in (
+        ["evaluate", str(tmp_path / "run"), "task.lss=mse"],
+        ["train", "--resume", str(tmp_path / "run"), "stps=2"],
+    ):
+        code, heavy = loaded(words)
+        assert code == 2
+        assert not {"torch", "numpy", "rich", "pydantic"} & set(heavy)
