@@ -7,10 +7,10 @@ from d2lcli.registry.core import Entry, Registry
 MODELS = Registry(
     "model",
     {
-        "linear_regression": Entry("d2lcli.models.linear:linear_regression", "Linear regression: y = X w + b", task="regression", data="synthetic_regression", source="d2l 3"),
-        "softmax_regression": Entry("d2lcli.models.linear:softmax_regression", "Softmax regression: one linear layer on the flattened image", task="classification", data="fashion_mnist_mini", optim="adamw", source="d2l 4"),
-        "mlp": Entry("d2lcli.models.mlp:mlp", "Multilayer perceptron of any depth, with dropout", task="classification", data="fashion_mnist_mini", optim="adamw", source="d2l 5"),
-        "lenet": Entry("d2lcli.models.lenet:lenet", "LeNet-5, as in the book or modern (relu, max pooling)", task="classification", data="fashion_mnist_mini", optim="adamw", min_image_size=12, source="LeCun et al., 1998"),
+        "linear_regression": Entry("d2lcli.models.linear:linear_regression", "Linear regression: y = X w + b", task="regression", data="synthetic_regression", depth=1, idea="one linear layer", parameters=3, source="d2l 3"),
+        "softmax_regression": Entry("d2lcli.models.linear:softmax_regression", "Softmax regression: one linear layer on the flattened image", task="classification", data="fashion_mnist_mini", optim="adamw", depth=1, idea="one linear layer, softmax", parameters=7_850, source="d2l 4"),
+        "mlp": Entry("d2lcli.models.mlp:mlp", "Multilayer perceptron of any depth, with dropout", task="classification", data="fashion_mnist_mini", optim="adamw", depth=2, idea="hidden layers", parameters=203_530, source="d2l 5"),
+        "lenet": Entry("d2lcli.models.lenet:lenet", "LeNet-5, as in the book or modern (relu, max pooling)", task="classification", data="fashion_mnist_mini", optim="adamw", min_image_size=12, year=1998, depth=5, idea="convolutions and pooling", parameters=61_706, source="LeCun et al., 1998"),
         "resnet18": Entry("d2lcli.models.resnet:resnet18", "ResNet-18, residual basic blocks", task="classification", data="fashion_mnist_mini", optim="adamw", scheduler="cosine", min_image_size=1, year=2015, depth=18, idea="residual connections", parameters=11_689_512, multiply_adds=1_814_073_344, source="He et al., 2016"),
         "resnet34": Entry("d2lcli.models.resnet:resnet34", "ResNet-34, residual basic blocks", task="classification", data="fashion_mnist_mini", optim="adamw", scheduler="cosine", min_image_size=1, year=2015, depth=34, idea="residual connections", parameters=21_797_672, multiply_adds=3_663_761_408, source="He et al., 2016"),
         "resnet50": Entry("d2lcli.models.resnet:resnet50", "ResNet-50, residual bottleneck blocks", task="classification", data="fashion_mnist_mini", optim="adamw", scheduler="cosine", min_image_size=1, year=2015, depth=50, idea="residual connections", parameters=25_557_032, multiply_adds=4_089_184_256, source="He et al., 2016"),
