@@ -104,7 +104,7 @@ def read_checked(path: Path, file: DataFile) -> tuple[bytes, str]:
     """
     try:
         raw = _read_bounded(path, file)
-        content = _decompress(raw, file.size) if path.suffix == ".gz" else raw
+        content = _decompress(raw, file.size) if path.suffix == ".gz" and not file.archive else raw
     except OSError as error:
         raise DataError(f"{clean(path)}: cannot be read: {error.strerror or clean(error)}") from error
     except (zlib.error, EOFError) as error:

@@ -1,6 +1,6 @@
 """The data sets that are files: their names, sizes and checksums.  A table of text, nothing is imported or opened.
 
-Sizes and SHA-256 are those of the content after decompression.
+Sizes and SHA-256 are those of the content after decompression, but of an archive as it lies.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,14 @@ class DataFile:
         size: bytes of its content.
         sha256: of its content.
         md5: of the file as published, where it can be downloaded.
+        archive: content is the file as it lies, though its name may end in .gz.
     """
 
     name: str
     size: int
     sha256: str
     md5: str = ""
+    archive: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,24 @@ EMOJI64 = Source(
     folders=("emoji64",),
 )
 
+# The MD5 is on the author's page, https://www.cs.toronto.edu/~kriz/cifar.html; size and SHA-256 are those that
+# several other projects record.
+CIFAR10 = Source(
+    "cifar10",
+    (
+        DataFile(
+            "cifar-10-binary.tar.gz",
+            170052171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            "c32a1d4ab5d03f1284b67883e8d87530",
+            archive=True,
+        ),
+    ),
+    "none stated, Krizhevsky 2009",
+    folders=("cifar10",),
+    url="https://www.cs.toronto.edu/~kriz/",
+)
+
 AMES = Source(
     "ames",
     (DataFile("ames.csv.gz", 1329400, "fffc39d8da28326db8f32c310aaad9ae4054d0d0d31e5567b095707650be30b8"),),
@@ -120,4 +140,4 @@ AMES = Source(
     folders=("ames",),
 )
 
-SOURCES = {source.name: source for source in (FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, AMES)}
+SOURCES = {source.name: source for source in (FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AMES)}

@@ -10,10 +10,12 @@ DATASETS = Registry(
         "fashion_mnist_mini": Entry("d2lcli.data.fashion_mnist:fashion_mnist_mini", "10,000 + 2,000 images of Fashion-MNIST, embedded", shape=(1, 28, 28), num_outputs=10),
         "fashion_mnist": Entry("d2lcli.data.fashion_mnist:fashion_mnist", "Fashion-MNIST, 60,000 + 10,000 images of clothes, 10 classes", shape=(1, 28, 28), num_outputs=10),
         "emoji64": Entry("d2lcli.data.emoji64:emoji64", "1,636 emoji in 8 classes, 64 x 64 colour, embedded", shape=(3, 64, 64), num_outputs=8),
+        "cifar10": Entry("d2lcli.data.cifar10:cifar10", "CIFAR-10, 50,000 + 10,000 colour photographs, 10 classes", shape=(3, 32, 32), num_outputs=10),
         "synthetic_regression": Entry("d2lcli.data.synthetic:synthetic_regression", "y = X w + b + noise with known w and b", num_outputs=1),
         "sparse_linear": Entry("d2lcli.data.synthetic:sparse_linear", "200 inputs, 20 training examples: the weight-decay experiment", shape=(200,), num_outputs=1),
         "ames": Entry("d2lcli.data.ames:ames", "Ames housing: 2,930 house sales, log price, with k folds, embedded", num_outputs=1),
         "image_folder": Entry("d2lcli.data.image_folder:image_folder", "Your own images, one folder per class"),
+        "labelled_images": Entry("d2lcli.data.labelled_images:labelled_images", "Your own images in one folder, their labels in a CSV file"),
         "csv": Entry("d2lcli.data.csv_table:csv", "Your own table: numeric and text columns of a CSV file"),
     },
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from d2lcli.data.dataset import Dataset
 from d2lcli.data.find import locate
 from d2lcli.data.loader import Loader
-from d2lcli.data.sources import FASHION_MNIST
+from d2lcli.data.sources import SOURCES
 from d2lcli.registry import DATASETS
 
 
@@ -20,6 +20,14 @@ def _folder(path: Path) -> dict[str, Any]:
         (path / name).mkdir()
         for i in range(10):
             Image.new("RGB", (12, 12), (20 * i, 100 * label, 7)).save(path / name / f"{i}.png")
+    return {"path": str(path)}
+
+
+def _labelled(path: Path) -> dict[str, Any]:
+    (path / "train").mkdir()
+    for i in range(20):
+        Image.new("RGB", (12, 12), (10 * i, 100 * (i % 2), 7)).save(path / "train" / f"{i}.png")
+    (path / "labels.csv").write_text("id,label\n" + "".join(f"{i},{('cat', 'dog')[i % 2]}\n" for i in range(20)))
     return {"path": str(path)}
 
 
@@ -35,9 +43,9 @@ def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, dict[str, Any], Dataset]:
     name = request.param
-    if name == "fashion_mnist" and locate(FASHION_MNIST) is None:
-        pytest.skip("the whole Fashion-MNIST is not on this machine")
-    needed = {"image_folder": _folder, "csv": _table}
+    if name in SOURCES and locate(SOURCES[name]) is None:
+        pytest.skip(f"{name} is not on this machine")
+    needed = {"image_folder": _folder, "labelled_images": _labelled, "csv": _table}
     options = needed[name](tmp_path_factory.mktemp(name)) if name in needed else {}
     if "flip" in DATASETS.parameters(name):
         options |= {"flip": True, "crop_padding": 2}

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from d2lcli.data import image_folder as module
-from d2lcli.data.image_folder import LazyImages, image_folder
+from d2lcli.data import image_files as module
+from d2lcli.data.image_files import LazyImages
+from d2lcli.data.image_folder import image_folder
 from d2lcli.data.loader import Loader
 from d2lcli.errors import DataError
 
