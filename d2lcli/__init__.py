@@ -62,7 +62,8 @@ def train(
         return finished
     from d2lcli.training import cross_validation, session
 
-    return (cross_validation if fold_plans(plan) else session).train(plan, quiet=quiet)
+    train_one_or_all = cross_validation.train if fold_plans(plan) else session.train
+    return train_one_or_all(plan, quiet=quiet)
 
 
 def evaluate(

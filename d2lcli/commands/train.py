@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from d2lcli.errors import D2LError
-from d2lcli.training.plan import Plan, already_finished, devices, is_first, make_plan
+from d2lcli.training.plan import Plan, already_finished, devices, fold_plans, is_first, make_plan
 
 
 def train(
@@ -40,10 +40,10 @@ def train(
     processes = devices(plan.values)
     if processes:
         return _train_in_processes(plan, processes, arguments, has_folder=bool(run_dir or resume))
-    from d2lcli.training import session, signals
+    from d2lcli.training import cross_validation, session, signals
 
     try:
-        result = session.train(plan)
+        result = cross_validation.train(plan) if fold_plans(plan) else session.train(plan)
     except signals.Stopped as stopped:
         if is_first() and json_output:
             _show(plan.folder.read_result(), json_output)

@@ -6,6 +6,7 @@ import torch
 
 from d2lcli.data.dataset import Dataset, Split
 from d2lcli.data.find import locate, read_checked
+from d2lcli.data.folds import fold_rows
 from d2lcli.data.sources import AMES
 from d2lcli.data.splitting import hash_order
 from d2lcli.data.table import encode_features, parse_numbers, read_table
@@ -32,14 +33,7 @@ def ames(*, root: str | None = None, folds: int = 5, fold: int = 0) -> Dataset:
     path = found.paths[AMES.files[0].name]
     content, digest = read_checked(path, AMES.files[0])
     table = read_table(content, str(path))
-    n = len(table.rows)
-    if not 2 <= folds <= n:
-        raise ValueError(f"folds is {folds}; it must be between 2 and {n}, the number of rows")
-    if not 0 <= fold < folds:
-        raise ValueError(f"fold is {fold}; with {folds} folds it must be between 0 and {folds - 1}")
-    order = hash_order([str(row) for row in range(n)])
-    val = order[fold::folds]
-    train = [row for position, row in enumerate(order) if position % folds != fold]
+    train, val = fold_rows(hash_order([str(row) for row in range(len(table.rows))]), folds, fold)
     inputs = encode_features(table, [name for name in table.names if name != TARGET], train)
     prices = parse_numbers(table, TARGET)
     assert prices is not None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from d2lcli.data.dataset import Dataset, Split
+from d2lcli.data.folds import fold_rows
 from d2lcli.data.splitting import check_share, hash_order
 from d2lcli.data.table import MISSING, Table, encode_features, parse_numbers, read_table
 from d2lcli.errors import DataError, clean, nearest
@@ -24,10 +25,12 @@ def csv(
     header: bool = True,
     delimiter: str = ",",
     val_share: float = 0.2,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> Dataset:
     """Numbers are standardised by the training rows, text becomes one-hot, and a missing cell is marked as such.
 
-    Which rows validate is fixed by their position in the file.
+    Which rows validate is fixed by their position in the file, and does not depend on the seed.
 
     Args:
         path: the file, UTF-8.
@@ -36,12 +39,16 @@ def csv(
         header: the first row holds the names.
         delimiter: one character.
         val_share: the share of rows that validate, between 0 and 1.
+        folds: k; all rows are then parted into k folds instead.
+        fold: which one of them validates, 0 .. k - 1.
 
     Raises:
         ValueError: path or target not given, no such column, or an option out of range.
         DataError: there is no such file, or it cannot be read as a table, or a cell is not what its column holds.
     """
     check_share(val_share)
+    if folds is None and fold:
+        raise ValueError(f"fold is {fold}, but folds is not given")
     content, table = _read(path, delimiter, header)
     if target is None or target not in table.names:
         known = f"the columns are {clean(', '.join(table.names))}"
@@ -50,8 +57,11 @@ def csv(
     if len(table.names) == 1:
         raise DataError(f"{clean(path)}: the target is the only column")
     order = hash_order([str(row) for row in range(len(table.rows))])
-    count = max(1, round(val_share * len(order)))
-    val, train = order[:count], order[count:]
+    if folds is None:
+        count = max(1, round(val_share * len(order)))
+        val, train = order[:count], order[count:]
+    else:
+        train, val = fold_rows(order, folds, fold)
     if not train:
         raise DataError(f"{clean(path)}: {len(order)} row of data leaves the training split empty")
     inputs = encode_features(table, [name for name in table.names if name != target], train)

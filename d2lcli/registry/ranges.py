@@ -57,6 +57,7 @@ RANGES: dict[str, Range] = {
     "max_update": _COUNT,
     # the run
     "seed": Range(0, LARGEST_INT),
+    "cv": Range(2, MANY),
     "epochs": _COUNT,
     "steps": _COUNT,
     "accumulate": Range(1, 10**6),

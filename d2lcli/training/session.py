@@ -53,7 +53,7 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         return _fit(plan, run, trainer, first)
     except Exception as error:
         if first and folder.held and not isinstance(error, signals.Stopped):
-            _record_failure(plan, error)
+            record_failure(plan, error)
         if run is not None and run.strategy.lost(error):
             raise WorkerLostError(
                 f"rank {run.strategy.rank}: another process does not answer", "go on: d2l train --resume RUN"
@@ -203,7 +203,7 @@ def _record_facts(plan: Plan, run: Run) -> None:
     replace_file(plan.folder.path / "meta.json", to_json(meta))
 
 
-def _record_failure(plan: Plan, error: Exception) -> None:
+def record_failure(plan: Plan, error: Exception) -> None:
     """result.json of a run that failed; where even that cannot be written, the error itself says enough."""
     message = error.message if isinstance(error, D2LError) else f"{type(error).__name__}: {clean(error)}"
     try:
