@@ -9,7 +9,7 @@ from d2lcli.config.layers import Config, choice_document, own_choices, root_docu
 from d2lcli.config.places import BUNDLES, conf_dir, conf_file
 from d2lcli.config.schema import GROUPS
 from d2lcli.config.yaml_text import Document
-from d2lcli.registry import MODELS
+from d2lcli.registry import DATASETS, MODELS
 
 
 def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
@@ -17,9 +17,7 @@ def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
     filed = {group: name for group, name in chosen.items() if name and conf_file(group, name)}
     composed, found = _hydra(command, tuple(sorted(filed.items())))
     values, choices = copy.deepcopy(composed), {**found, **chosen}
-    model = choices["model"]
-    entry = MODELS.describe(model) if model else None
-    for group, own in entry.brings.items() if entry else ():
+    for group, own in brought(choices).items():
         choices[group] = choices[group] or own or None
     documents = {group: choice_document(group, name) for group, name in choices.items() if name}
     for group in GROUPS:
@@ -31,6 +29,16 @@ def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
         _restore(values, bundle, choices, documents)
     groups = [documents[group] for group in GROUPS if group in documents]
     return Config(values, choices, layers=[root_document(command), *groups, *bundles])
+
+
+def brought(choices: Mapping[str, str | None]) -> dict[str, str]:
+    """What the model brings in other groups; where its data has numbers for targets, regression, not classification."""
+    model = choices["model"]
+    if not model:
+        return {}
+    own = MODELS.describe(model).brings
+    task = DATASETS.describe(choices["data"] or own["data"]).task
+    return own | {"task": task} if task and own["task"] == "classification" else own
 
 
 def _restore(

@@ -11,6 +11,7 @@ from d2lcli.config.layers import Config, inside, lookup
 from d2lcli.config.places import BUNDLES
 from d2lcli.config.schema import GROUPS
 from d2lcli.errors import ConfigError, clean, nearest
+from d2lcli.registry import MODELS
 from d2lcli.registry.signatures import MISSING
 
 
@@ -68,7 +69,9 @@ def _choice_layers(group: str, config: Config) -> list[Layer]:
             value = setting.value.get("name") if isinstance(setting.value, Mapping) else setting.value
             found.append(Layer(setting.place, value))
     if not found or found[-1].value != config.choices[group]:
-        found.append(Layer(f"model '{config.choices['model']}'", config.choices[group]))
+        model, data = (f"{kind} '{config.choices[kind]}'" for kind in ("model", "data"))
+        by_model = MODELS.describe(config.choices["model"] or "").brings.get(group) == config.choices[group]
+        found.append(Layer(model if by_model else data, config.choices[group]))
     return found
 
 

@@ -19,7 +19,8 @@ class Entry:
     Args:
         target: where the builder is, `module:attribute`.  The tables hold text; a plugin may hold the callable.
         description: one sentence for people.
-        task: models only: the task that the model is trained on by default.
+        task: models: the task that the model is trained on by default; data: the one that its targets are made for,
+            where a model that brings classification would fail on them.
         data: models only: the data set that it is trained on by default.
         optim: models only: the optimizer that it is trained with by default; empty is sgd.
         scheduler: models only: its learning-rate schedule by default; empty is constant.
