@@ -96,10 +96,11 @@ RANGES: dict[str, Range] = {
     # models, losses, initialisers
     "dropout": _SHARE,
     "label_smoothing": _SHARE,
+    "auxiliary_weight": _NOT_NEGATIVE,
     "std": _NOT_NEGATIVE,
     "padding": Range(0, 65_536),
     "k": _COUNT,
-    "width": _COUNT,
+    "width": _POSITIVE,
     "depth": _COUNT,
     "groups": _COUNT,
     "stride": _COUNT,

@@ -1,5 +1,6 @@
 """What the supervised tasks share: a loss of a model's outputs, and metrics by name."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
@@ -15,18 +16,31 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 class Supervised:
     """A batch is (inputs, targets).
 
+    A model in training mode may return a tuple: its outputs, then those of auxiliary heads that learn the same targets
+    (Szegedy et al., 2015).  In an evaluation it returns its outputs alone.
+
     Args:
         loss: outputs, targets -> a scalar mean, or with reduction="none" one value for each example.
         metrics: what an evaluation measures besides the loss.
         train_loss: the loss to train on, where it is not the one that is evaluated.
+        auxiliary_weight: what the loss of each auxiliary head counts in training.
 
     Raises:
-        ValueError: two metrics of one name, or one named "loss".
+        ValueError: two metrics of one name, or one named "loss"; a weight below 0.
     """
 
-    def __init__(self, loss: Loss, metrics: Sequence[Metric], train_loss: Loss | None = None) -> None:
+    def __init__(
+        self,
+        loss: Loss,
+        metrics: Sequence[Metric],
+        train_loss: Loss | None = None,
+        auxiliary_weight: float = 0.3,
+    ) -> None:
+        if not 0 <= auxiliary_weight < math.inf:
+            raise ValueError(f"auxiliary_weight={auxiliary_weight!r} must be at least 0 and finite")
         self.loss = loss
         self.training_loss = train_loss or loss
+        self.auxiliary_weight = auxiliary_weight
         self.metrics: dict[str, Metric] = {}
         for metric in metrics:
             if metric.name in self.metrics or metric.name == "loss":
@@ -45,9 +59,13 @@ class Supervised:
         return "max" if metric is not None and metric.higher_is_better else "min"
 
     def train_loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The mean loss of a batch, a scalar to call backward on."""
+        """The mean loss of a batch, a scalar to call backward on; those of auxiliary heads are added, weighted."""
         inputs, targets = batch
-        return self.training_loss(model(inputs), targets)
+        outputs = model(inputs)
+        if not isinstance(outputs, tuple):
+            return self.training_loss(outputs, targets)
+        loss, *auxiliary = (self.training_loss(each, targets) for each in outputs)
+        return loss + self.auxiliary_weight * sum(auxiliary)
 
     def eval_step(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of each example (n,), the outputs, and the targets."""

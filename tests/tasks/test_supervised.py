@@ -35,6 +35,29 @@ def test_classification_smooths_in_training_only() -> None:
     assert smooth.eval_step(IDENTITY, batch)[0].tolist() == pytest.approx([loss])
 
 
+def test_auxiliary_heads_count_by_their_weight_in_training() -> None:
+    """Szegedy et al. (2015): the losses of the heads are added with weight 0.3."""
+    labels = torch.tensor([0])
+    logits = (torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]]), torch.tensor([[0.0, 0.0]]))
+    losses = [math.log(1 + math.exp(-2)), math.log(1 + math.e), math.log(2)]
+
+    class Heads(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+            return logits if self.training else logits[0]
+
+    batch, model = (torch.zeros(1, 4), labels), Heads()
+    for weight in (0.3, 0.0, 1.0):
+        task = classification(cross_entropy, [accuracy()], auxiliary_weight=weight)
+        expected = losses[0] + weight * (losses[1] + losses[2])
+        assert task.train_loss(model.train(), batch).item() == pytest.approx(expected)
+        assert task.eval_step(model.eval(), batch)[0].tolist() == pytest.approx(losses[:1])
+    default = classification(cross_entropy).train_loss(model.train(), batch)
+    assert default.item() == pytest.approx(losses[0] + 0.3 * (losses[1] + losses[2]))
+    smooth = classification(cross_entropy, label_smoothing=0.2).train_loss(model, batch)
+    more = (0.1 * 2, -0.1 * 1, 0.0)  # q is (.9, .1): for each head a tenth of the difference of its logits
+    assert smooth.item() == pytest.approx(losses[0] + more[0] + 0.3 * (losses[1] + more[1] + losses[2]))
+
+
 def test_the_monitor_is_the_first_metric_that_is_one_number() -> None:
     assert (classification(cross_entropy, [confusion_matrix(), top_k(2)]).monitor) == "top_k"
     task = classification(cross_entropy, [accuracy()])
@@ -79,6 +102,9 @@ def test_options_that_do_not_fit_are_refused() -> None:
         regression(mse, [rmse(), rmse()])
     with pytest.raises(ValueError, match=r"label_smoothing=1\.5 must be"):
         classification(cross_entropy, label_smoothing=1.5)
+    for weight in (-0.1, math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"auxiliary_weight=.* must be at least 0"):
+            classification(cross_entropy, auxiliary_weight=weight)
     with pytest.raises(ValueError, match="needs a loss that knows it"):
         classification(mse, label_smoothing=0.1)
     with pytest.raises(ValueError, match="at least 5 outputs, and there are 3"):
