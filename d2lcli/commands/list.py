@@ -1,9 +1,10 @@
 """`d2l list [KIND]`: what there is to choose from, read from the tables; nothing is imported."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from d2lcli.commands.terminal import print_json, print_table
+from d2lcli.commands.terminal import print_json, print_table, short_count
 from d2lcli.config.places import BUNDLES, conf_dir, conf_names
 from d2lcli.errors import ConfigError, clean, nearest
 from d2lcli.registry import REGISTRIES
@@ -52,9 +53,24 @@ def list_entries(kind: str, details: bool = False, json_output: bool = False) ->
         print(
             f"note: {kind} '{name}' is d2l's own; the plugin {clean(point.value)} may not replace it", file=sys.stderr
         )
+    if kind == "model" and details:
+        _print_comparison(rows)
+        return
     columns = [name for name in _DETAILS if details and any(row.get(name) for row in rows)]
     cells = [[row["name"], row["description"], *(row.get(column) or "" for column in columns)] for row in rows]
     print_table(["name", "description", *columns], cells)
+
+
+def _print_comparison(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The models side by side, by year and paper; all else that is known of them stands in the JSON."""
+    ordered = sorted(rows, key=lambda row: (row.get("year", 0), row.get("source", ""), row.get("parameters", 0)))
+    cells = []
+    for row in ordered:
+        counts = [short_count(row[key]) if row.get(key) else "" for key in ("parameters", "multiply_adds")]
+        about = [row.get("idea") or row["description"], row.get("source", "")]
+        cells.append([row["name"], str(row.get("year") or ""), row.get("depth") or "", *counts, *about])
+    right = ["year", "depth", "params", "mult-adds"]
+    print_table(["name", *right, "idea", "source"], cells, right=right, cut="idea")
 
 
 def entries(kind: str) -> list[dict[str, Any]]:

@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from d2lcli.commands.terminal import print_json, print_table
+from d2lcli.commands.terminal import print_json, print_table, short_bytes
+
+COLUMNS = {
+    "name": "layer", "type": "type", "output_shape": "output shape", "parameters": "parameters",
+    "multiply_adds": "multiply-adds", "activation_bytes": "activations", "receptive_field": "field",
+    "stride": "stride",
+}  # fmt: skip
 
 
 def show(overrides: list[str], json_output: bool, config_file: Path | None) -> None:
@@ -33,13 +39,39 @@ def show(overrides: list[str], json_output: bool, config_file: Path | None) -> N
 
 def _print_tables(report: Mapping[str, Any]) -> None:
     print(f"{report['model']} on {report['data']}, input {' x '.join(map(str, report['input_shape']))}\n")
-    columns = ("name", "type", "output_shape", "parameters", "multiply_adds")
-    rows = [[layer[column] for column in columns] for layer in report["layers"]]
-    rows.append(["(all)", "", "", report["parameters"], report["multiply_adds"]])
-    print_table(["layer", "type", "output shape", "parameters", "multiply-adds"], rows)
-    needs = report["memory"]
-    print(f"\nMemory to train: batch {needs['batch_size']:,}, {needs['optimizer_name']}, {needs['precision']}\n")
-    parts = ("parameters", "casts", "gradients", "optimizer", "activations", "total")
-    print_table(["what", "bytes", "MiB"], [[part, needs[part], round(needs[part] / 2**20, 2)] for part in parts])
+    layers = [{**layer, "activation_bytes": short_bytes(layer["activation_bytes"])} for layer in report["layers"]]
+    rows = [["" if layer[key] is None else layer[key] for key in COLUMNS] for layer in layers]
+    totals = [report["parameters"], report["multiply_adds"], short_bytes(report["activation_bytes"])]
+    rows.append(["(all)", "", "", *totals, "", ""])
+    fields = any(layer["receptive_field"] is not None for layer in layers)
+    shown = list(COLUMNS.values()) if fields else list(COLUMNS.values())[:-2]
+    print_table(shown, [row[: len(shown)] for row in rows], right=["activations", "field", "stride"], cut="layer")
+    print("\nactivations: what one example keeps for the backward pass" + ("." if not fields else ";"))
+    if fields:
+        print("field: how much of the input's side one output sees; stride: how far in the input its neighbours lie.")
+    _print_memory(report)
     if report["note"]:
         print(f"\nnote: {report['note']}")
+
+
+def _print_memory(report: Mapping[str, Any]) -> None:
+    needs = report["memory"]
+    print(f"\nMemory to train: batch {needs['batch_size']:,}, {needs['optimizer_name']}, {needs['precision']}\n")
+    parts = ("parameters", "casts", "gradients", "optimizer", "ema", "activations", "total")
+    print_table(
+        ["what", "bytes", "size"], [[part, needs[part], short_bytes(needs[part])] for part in parts], right=["size"]
+    )
+    print("\nIn total, by optimizer and precision (* this config)\n")
+    table = {(entry["optimizer"], entry["precision"]): entry for entry in report["memory_table"]}
+    rows = []
+    for name in dict.fromkeys(name for name, _ in table):
+        full, *halves = (table[name, precision] for precision in ("fp32", "bf16", "fp16"))
+        rows.append([name, short_bytes(full["state"]), _total(full), _total(*halves)])
+    print_table(
+        ["optimizer", "its state", "fp32  ", "bf16, fp16  "], rows, right=["its state", "fp32  ", "bf16, fp16  "]
+    )
+
+
+def _total(*entries: Mapping[str, Any]) -> str:
+    """The total of precisions that need the same, marked where one of them is the config's."""
+    return short_bytes(entries[0]["total"]) + (" *" if any(entry["chosen"] for entry in entries) else "  ")

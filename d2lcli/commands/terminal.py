@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from d2lcli.errors import clean
 
 MOST_LINES = 12
+WIDTH = 120  # of a table where stdout is no terminal
+LEAST = 16  # what is left of a column that is cut
 
 
 def prepare_streams() -> None:
@@ -18,13 +21,29 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def print_table(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Columns on stdout, as wide as their widest cell; numbers stand on the right."""
+def print_table(
+    headers: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = (), cut: str = ""
+) -> None:
+    """Columns on stdout, as wide as their widest cell; numbers stand on the right.
+
+    Args:
+        headers: of the columns.
+        rows: the cells of each.
+        right: columns that stand on the right though not all their cells are numbers.
+        cut: the column whose cells are shortened where the table is wider than the terminal.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells)]
-    right = [bool(rows) and all(_is_number(row[index]) for row in rows) for index in range(len(headers))]
+    if cut:
+        index = headers.index(cut)
+        rest = sum(widths) - widths[index] + 2 * (len(headers) - 1)
+        widths[index] = min(widths[index], max(LEAST, shutil.get_terminal_size((WIDTH, 0)).columns - rest))
+        for line in cells:
+            line[index] = _shortened(line[index], widths[index])
+    numbers = [bool(rows) and all(_is_number(row[index]) for row in rows) for index in range(len(headers))]
+    sides = [number or header in right for number, header in zip(numbers, headers)]
     for line in ([header.upper() for header in headers], *cells):
-        padded = (text.rjust(width) if side else text.ljust(width) for text, width, side in zip(line, widths, right))
+        padded = (text.rjust(width) if side else text.ljust(width) for text, width, side in zip(line, widths, sides))
         print("  ".join(padded).rstrip())
 
 
@@ -34,6 +53,37 @@ def _cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " x ".join(map(str, value))
     return clean(value)
+
+
+def _shortened(text: str, width: int) -> str:
+    """Text loses its end, a path such as layer4.2.conv1 its beginning."""
+    if len(text) <= width:
+        return text
+    return f"{text[: width - 3].rstrip()}..." if " " in text else f"...{text[3 - width :].lstrip('.')}"
+
+
+def short_count(count: int) -> str:
+    """A count for people, with three digits: 850, 61.7 k, 25.6 M, 4.09 G."""
+    if count < 1000:
+        return str(count)
+    value = count / 1000
+    for unit in ("k", "M", "G"):
+        if value < 999.5:
+            return f"{value:#.3g}".rstrip(".") + f" {unit}"
+        value /= 1000
+    return f"{value:,.1f} T"
+
+
+def short_bytes(count: int) -> str:
+    """A number of bytes for people: 512 B, 96.0 KiB, 221.9 MiB, 1.3 GiB."""
+    if count < 1024:
+        return f"{count} B"
+    value = count / 1024
+    for unit in ("KiB", "MiB", "GiB"):
+        if value < 1023.95:
+            return f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:,.1f} TiB"
 
 
 def _is_number(value: Any) -> bool:

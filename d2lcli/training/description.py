@@ -101,7 +101,7 @@ def _memory_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _memories(values: Mapping[str, Any], summary: Summary, batch_size: int) -> dict[tuple[str, str], Memory]:
-    """The memory by optimizer and precision: the config's optimizer with its options, the others with their defaults."""
+    """The memory by optimizer and precision: the config's optimizer with its options, others with defaults."""
     memories = {}
     for name, state in _optimizer_states(values["optim"]).items():
         for precision in PRECISION_BYTES:

@@ -60,7 +60,8 @@ def _attention(layer: nn.Module, inputs: Sequence[Tensor], output: Tensor) -> in
         keys += 1
     examples = query.numel() // (length * e)
     projected = key.numel() // layer.kdim * (layer.kdim + layer.vdim) * e
-    return examples * (2 * length * e * e + 2 * length * keys * e) + projected
+    total: int = examples * (2 * length * e * e + 2 * length * keys * e) + projected
+    return total
 
 
 Formula = Callable[[nn.Module, Sequence[Tensor], Tensor], int]

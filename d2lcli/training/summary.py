@@ -149,7 +149,7 @@ class _Row:
 
 
 @dataclass
-class _Kept:
+class _Piece:
     """A piece of memory: the module that made it, and whether something keeps it."""
 
     maker: str
@@ -166,7 +166,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.rows: dict[str, _Row] = {}
         self.products: Counter[str] = Counter()
         self._fields = ReceptiveFields(inputs)
-        self._memory: dict[int, _Kept] = {}
+        self._memory: dict[int, _Piece] = {}
         self._inside: list[str] = []
         self._note("", inputs)
 
@@ -175,7 +175,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in itertools.chain(module.parameters(recurse=False), module.buffers(recurse=False)):
             if not isinstance(tensor, UninitializedParameter | UninitializedBuffer):
                 self._note("", tensor)
-        module.register_forward_pre_hook(lambda *_: self._inside.append(name))
+        # First of all hooks: a lazy layer makes its weights in one of its own.
+        module.register_forward_pre_hook(lambda *_: self._inside.append(name), prepend=True)
         module.register_forward_hook(self._recorder(name), with_kwargs=True)
 
     def _recorder(self, name: str) -> Callable[[nn.Module, Any, Any, Any], None]:
@@ -199,7 +200,9 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         maker = self._inside[-1] if self._inside else ""
-        for tensor in tensors(outputs):
+        made = list(tensors(outputs))
+        # The statistics of a norm are left out: batch norm has them once for the batch, not for each example.
+        for tensor in made[:1] if "norm" in func.overloadpacket.__name__ else made:
             self._note(maker, tensor)
         if func.overloadpacket in flop_registry:
             self.products[maker] += flop_registry[func.overloadpacket](*args, **kwargs, out_val=outputs) // 2
@@ -208,7 +211,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _note(self, maker: str, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
-        self._memory.setdefault(storage._cdata, _Kept(maker, storage, not tensor.dtype.is_floating_point))
+        self._memory.setdefault(storage._cdata, _Piece(maker, storage, not tensor.dtype.is_floating_point))
 
     def keep(self, tensor: Tensor) -> Tensor:
         """Called with each tensor that autograd saves."""
@@ -217,30 +220,26 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             known.kept = True
         return tensor
 
-    @property
-    def makers(self) -> set[str]:
-        """The modules that made numbers of their own, not only views or changes in place."""
-        return {memory.maker for memory in self._memory.values() if not memory.index}
-
-    def activations(self, own: set[int]) -> tuple[Counter[str], Counter[str]]:
-        """Bytes that are kept, by the module that made them: all of them, and those that are no floating-point numbers.
+    def memory(self, own: set[int]) -> list[_Piece]:
+        """All memory that modules made.
 
         Args:
             own: the storages of the model itself; a lazy layer makes its own during the call.
         """
-        every, index = Counter[str](), Counter[str]()
-        for address, memory in self._memory.items():
-            if memory.kept and memory.maker and address not in own:
-                every[memory.maker] += memory.storage.nbytes()
-                index[memory.maker] += memory.storage.nbytes() if memory.index else 0
-        return every, index
+        return [piece for address, piece in self._memory.items() if piece.maker and address not in own]
 
 
 def _layers(model: nn.Module, watch: _Watch) -> list[Layer]:
     """The rows in the order in which their first calls end, then the layers that were not called."""
     modules = {name or "model": module for name, module in model.named_modules()}
     own = {t.untyped_storage()._cdata for t in itertools.chain(model.parameters(), model.buffers())}
-    activations, indices = watch.activations(own)
+    memory = watch.memory(own)
+    makers = {piece.maker for piece in memory if not piece.index}
+    kept, indices = Counter[str](), Counter[str]()
+    for piece in memory:
+        size = piece.storage.nbytes() if piece.kept else 0
+        kept[piece.maker] += size
+        indices[piece.maker] += size if piece.index else 0
     seen: set[int] = set()
     layers = []
     for name in [*watch.rows, *(name for name in modules if name not in watch.rows)]:
@@ -249,7 +248,7 @@ def _layers(model: nn.Module, watch: _Watch) -> list[Layer]:
         seen |= fresh.keys()
         count = watch.products[name] if row.by_formula is None else row.by_formula
         leaf = name in watch.rows and next(module.children(), None) is None
-        if leaf or fresh or count or name in watch.makers:
+        if leaf or fresh or count or name in makers:
             layers.append(
                 Layer(
                     name=name,
@@ -257,7 +256,7 @@ def _layers(model: nn.Module, watch: _Watch) -> list[Layer]:
                     output_shape=row.output_shape,
                     parameters=sum(fresh.values()),
                     multiply_adds=count,
-                    activation_bytes=activations[name],
+                    activation_bytes=kept[name],
                     index_bytes=indices[name],
                     receptive_field=row.receptive_field,
                     stride=row.stride,

@@ -43,6 +43,19 @@ def test_plurals_and_details(capsys: pytest.CaptureFixture[str]) -> None:
     assert "He et al., 2016" in out(capsys, "list", "models", "--details")
 
 
+def test_models_are_compared_in_120_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = out(capsys, "list", "model", "--details").splitlines()
+    assert lines[0].split() == ["NAME", "YEAR", "DEPTH", "PARAMS", "MULT-ADDS", "IDEA", "SOURCE"]
+    assert max(map(len, lines)) <= 120 and max(map(len, out(capsys, "list", "model").splitlines())) <= 120
+    (words,) = (line.split() for line in lines if line.startswith("resnet50 "))
+    assert words[1:7] == ["2015", "50", "25.6", "M", "4.09", "G"]
+    order = [line.split()[0] for line in lines if line.split()[0] in ("resnet18", "lenet", "resnet101", "resnet34")]
+    assert order == ["lenet", "resnet18", "resnet34", "resnet101"]
+    (row,) = (row for row in json.loads(out(capsys, "list", "model", "--json")) if row["name"] == "resnet50")
+    assert (row["year"], row["depth"], row["parameters"]) == (2015, 50, 25_557_032)
+    assert round(row["multiply_adds"] / 1e9, 3) == 4.089
+
+
 def test_config_prints_what_train_reads(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = out(capsys, "config", "model=lenet", "optim.lr=0.25")
     values = parse_document(text, "stdout").values

@@ -7,7 +7,7 @@ import pytest
 
 from d2lcli.commands.show import show
 from d2lcli.errors import ConfigError
-from d2lcli.registry import MODELS
+from d2lcli.registry import MODELS, OPTIMIZERS
 
 
 def shown(capsys: pytest.CaptureFixture[str], *overrides: str) -> dict[str, Any]:
@@ -77,12 +77,57 @@ def test_half_precision(capsys: pytest.CaptureFixture[str]) -> None:
     assert (memory["precision"], memory["casts"], memory["activations"]) == ("bf16", 2 * 7_850, 32 * 10 * 2)
 
 
+def test_a_running_mean_takes_memory_too(capsys: pytest.CaptureFixture[str]) -> None:
+    plain, mean = (shown(capsys, "model=softmax_regression", *words)["memory"] for words in ((), ("ema=0.99",)))
+    assert (plain["ema"], mean["ema"], mean["total"] - plain["total"]) == (0, 4 * 7_850, 4 * 7_850)
+
+
+def test_memory_of_every_optimizer_and_precision(capsys: pytest.CaptureFixture[str]) -> None:
+    report = shown(capsys, "model=lenet", "optim=momentum", "hardware.precision=bf16")
+    table = {(row["optimizer"], row["precision"]): row for row in report["memory_table"]}
+    assert table.keys() == {(name, precision) for name in OPTIMIZERS.names() for precision in ("fp32", "bf16", "fp16")}
+    assert [key for key, row in table.items() if row["chosen"]] == [("momentum", "bf16")]
+    assert table["momentum", "bf16"]["total"] == report["memory"]["total"]
+    for precision in ("fp32", "bf16"):
+        assert table["adam", precision]["total"] - table["sgd", precision]["total"] == 2 * 4 * 61_706
+    activations = report["memory"]["activations"]
+    assert table["sgd", "fp32"]["total"] - table["sgd", "bf16"]["total"] == activations - 2 * 61_706
+    assert all(table[name, "bf16"]["total"] == table[name, "fp16"]["total"] for name in OPTIMIZERS.names())
+
+
+def test_receptive_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of LeNet by hand: 5; two apart after a pooling of 2; 4 x 2 more; 2 more, four apart; then everything."""
+    rows = shown(capsys, "model=lenet")["layers"]
+    fields = {row["name"]: (row["receptive_field"], row["stride"]) for row in rows}
+    assert fields["features.0"] == (5, 1) and fields["features.2"] == (6, 2)
+    assert fields["features.3"] == (14, 2) and fields["features.5"] == (16, 4)
+    assert fields["classifier.1"] == ("all", None)
+    (row,) = shown(capsys, "model=linear_regression", "data=sparse_linear")["layers"]
+    assert (row["receptive_field"], row["stride"]) == (None, None)
+
+
 def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     show(["model=lenet"], json_output=False, config_file=None)
+    lines = capsys.readouterr().out.splitlines()
+    assert "lenet on fashion_mnist_mini, input 1 x 1 x 28 x 28" in lines
+    words = [" ".join(line.split()) for line in lines]
+    assert "features.3 Conv2d 1 x 16 x 10 x 10 2,416 240,000 0 B 14 2" in words
+    assert "(all) 61,706 416,520 31.6 KiB" in words
+    assert "adamw 482.1 KiB 4.9 MiB * 3.0 MiB" in words
+    assert max(map(len, lines)) <= 120
+
+
+def test_long_names_are_cut_at_their_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    show(["model=vit_b_16"], json_output=False, config_file=None)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert any(line.startswith("...") and ".self_attention " in line for line in lines)
+
+
+def test_without_positions_there_is_no_receptive_field(capsys: pytest.CaptureFixture[str]) -> None:
+    show(["model=linear_regression", "data=sparse_linear"], json_output=False, config_file=None)
     out = capsys.readouterr().out
-    assert "lenet on fashion_mnist_mini, input 1 x 1 x 28 x 28" in out
-    assert "61,706" in out and "416,520" in out
-    assert any(line.split()[:4] == ["features.3", "Conv2d", "1", "x"] for line in out.splitlines())
+    assert "ACTIVATIONS" in out and "FIELD" not in out and "field" not in out
 
 
 @pytest.mark.parametrize(
