@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from d2lcli.config import compose, load_yaml
+from d2lcli.config import compose, explain, load_yaml
 from d2lcli.config.places import conf_dir, conf_names
 from d2lcli.errors import ConfigError
 from d2lcli.registry import MODELS
@@ -29,6 +29,25 @@ def test_every_model_brings_its_data_and_task(model: str) -> None:
     entry = MODELS.describe(model)
     assert (config.values["data"]["name"], config.values["task"]["name"]) == (entry.data, entry.task)
     assert config.choices["data"] == entry.data
+
+
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        (["data=ames"], "regression"),
+        (["model=lenet", "data=ames", "task=null"], "regression"),
+        (["data=ames", "task=classification"], "classification"),
+        (["model=linear_regression", "data=fashion_mnist_mini"], "regression"),
+        (["model=mlp", "data=csv"], "classification"),
+    ],
+)
+def test_data_of_numbers_turns_classification_into_regression(words: list[str], task: str) -> None:
+    assert compose(words).values["task"]["name"] == task
+
+
+def test_who_chose_the_task_is_explained() -> None:
+    assert explain("task", ["data=ames"])[-1].place == "data 'ames'"
+    assert explain("task", ["model=linear_regression", "data=ames"])[-1].place == "model 'linear_regression'"
 
 
 def test_the_shipped_defaults_are_the_table_of_contents() -> None:
