@@ -1,8 +1,9 @@
-"""Data made from a known linear model, so that what was learned can be compared with the truth."""
+"""Data made from a known model, so that what was learned can be compared with the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from d2lcli.data.dataset import Dataset, Split
 from d2lcli.data.loader import stream_generator
@@ -66,20 +67,66 @@ def sparse_linear(
     return _linear("sparse_linear", [w] * num_inputs, b, noise, num_train, num_val, seed)
 
 
+def polynomial(
+    *,
+    degree: int = 3,
+    w: Sequence[float] = (5.0, 1.2, -3.4, 5.6),
+    noise: float = 0.1,
+    num_train: int = 100,
+    num_val: int = 100,
+    seed: int = 0,
+) -> Dataset:
+    """y = sum_i w_i x^i / i! + e, from the features x^i / i! with i = 1 .. degree; x ~ N(0, 1), e ~ N(0, noise^2).
+
+    With the degree of the truth a linear model fits, with fewer features it underfits, with many more it overfits.  x
+    and e do not depend on the degree, so fits of different degrees can be compared.
+
+    Args:
+        degree: features; the constant is left to the model's bias.
+        w: the true coefficients, the constant first.
+        noise: the standard deviation of e.
+        num_train: training examples.
+        num_val: validation examples.
+        seed: decides x and e; the run's own seed does not.
+
+    Raises:
+        ValueError: no features, no coefficients, no examples, or a negative noise.
+
+    Source: Dive into Deep Learning, the section on underfitting and overfitting.
+    """
+    terms = max(degree, len(w) - 1)
+    _check({"degree": degree, "w": len(w), "num_train": num_train, "num_val": num_val}, noise, terms)
+    generator = stream_generator(seed, 0, "polynomial")
+    x = torch.randn(num_train + num_val, 1, generator=generator)
+    features = torch.cumprod(x / torch.arange(1, terms + 1), dim=1)  # (n, terms), x^i / i! without a large factorial
+    y = features[:, : len(w) - 1] @ torch.tensor(w[1:], dtype=torch.float32)[:, None] + w[0]
+    y += noise * torch.randn(len(y), 1, generator=generator)
+    return _dataset("polynomial", features[:, :degree].contiguous(), y, num_train, seed)
+
+
 def _linear(name: str, w: list[float], b: float, noise: float, num_train: int, num_val: int, seed: int) -> Dataset:
-    counts = {"features": len(w), "num_train": num_train, "num_val": num_val}
+    _check({"features": len(w), "num_train": num_train, "num_val": num_val}, noise, len(w))
+    n = num_train + num_val
+    generator = stream_generator(seed, 0, name)
+    x = torch.randn(n, len(w), generator=generator)
+    y = x @ torch.tensor(w, dtype=torch.float32)[:, None] + b + noise * torch.randn(n, 1, generator=generator)  # (n, 1)
+    return _dataset(name, x, y, num_train, seed)
+
+
+def _check(counts: Mapping[str, int], noise: float, features: int) -> None:
     for what, count in counts.items():
         if count < 1:
             raise ValueError(f"{what}: {count} given, at least 1 is needed")
     if noise < 0:
         raise ValueError(f"noise is {noise}; a standard deviation is not negative")
-    n = num_train + num_val
-    if n * len(w) > MAX_VALUES:
-        raise ValueError(f"{n} examples of {len(w)} features are more than {MAX_VALUES} numbers; ask for fewer")
-    generator = stream_generator(seed, 0, name)
-    x = torch.randn(n, len(w), generator=generator)
-    y = x @ torch.tensor(w)[:, None] + b + noise * torch.randn(n, 1, generator=generator)  # (n, 1)
+    n = counts["num_train"] + counts["num_val"]
+    if n * features > MAX_VALUES:
+        raise ValueError(f"{n} examples of {features} features are more than {MAX_VALUES} numbers; ask for fewer")
+
+
+def _dataset(name: str, x: Tensor, y: Tensor, num_train: int, seed: int) -> Dataset:
+    """The first rows of features (n, d) and targets (n, 1) for training, the others for validation."""
     words = f"made from seed {seed}"
     train = Split(x[:num_train], y[:num_train], source=words)
     val = Split(x[num_train:], y[num_train:], name="val", source=words)
-    return Dataset(name, train, val, (len(w),), 1, found=words)
+    return Dataset(name, train, val, (x.shape[1],), 1, found=words)
