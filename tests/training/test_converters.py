@@ -70,8 +70,8 @@ def transformers_resnet(family: str, depths: tuple[int, ...], layers: int, proje
         yield from each(f"{family}.{layer}.normalization", NORM)
     for stage, depth in enumerate(depths):
         for block in range(depth):
-            for layer in range(layers):
-                prefix = f"{family}.encoder.stages.{stage}.layers.{block}.layer.{layer}"
+            for number in range(layers):
+                prefix = f"{family}.encoder.stages.{stage}.layers.{block}.layer.{number}"
                 yield f"{prefix}.convolution.weight"
                 yield from each(f"{prefix}.normalization", NORM)
     yield from each("classifier.1", AFFINE)
@@ -81,8 +81,8 @@ def transformers_regnet_y(depths: tuple[int, ...]) -> Iterator[str]:
     """As X, with an attention between the second and the last convolution."""
     for name in transformers_resnet("regnet", depths, 3, (0, 1, 2, 3)):
         if ".layer.2.convolution" in name:
-            for index in ("0", "2"):
-                yield from each(name.replace("convolution.weight", f"attention.{index}"), AFFINE)
+            for layer in ("attention.0", "attention.2"):
+                yield from each(name.replace("convolution.weight", layer), AFFINE)
         yield name.replace(".layer.2.", ".layer.3.")
 
 
