@@ -140,7 +140,7 @@ def evaluate(
 
 @app.command()
 def show(overrides: Overrides = None, config_file: ConfigFile = None, json_output: Json = False) -> Any:
-    """Print a model: layers, output shapes, parameters, multiply-adds, memory.
+    """Print a model: layers, output shapes, parameters, multiply-adds, receptive fields, and the memory to train it.
 
     \b
       d2l show model=resnet18

@@ -46,6 +46,15 @@ def test_chains(windows: list[tuple[int, int]], size: int) -> None:
     assert (row.receptive_field, row.stride) == closed_form(*windows)
 
 
+@pytest.mark.parametrize(("stack", "kernel", "fewer"), [(2, 5, 28), (3, 7, 45)])
+def test_a_stack_of_3_by_3_sees_as_much_with_fewer_weights(stack: int, kernel: int, fewer: int) -> None:
+    """18 c^2 instead of 25 c^2, and 27 c^2 instead of 49 c^2 (Simonyan and Zisserman, 2014)."""
+    small = summarize(nn.Sequential(*(nn.Conv2d(8, 8, 3, bias=False) for _ in range(stack))), (8, 32, 32))
+    large = summarize(nn.Conv2d(8, 8, kernel, bias=False), (8, 32, 32))
+    assert small.layers[-1].receptive_field == large.layers[-1].receptive_field
+    assert round(100 * (1 - small.parameters / large.parameters)) == fewer
+
+
 def bottlenecks(depths: tuple[int, ...], stride_at: int) -> list[tuple[int, int]]:
     """The convolutions of ResNet-50 up to its last map, with the stride of a stage in its first or last block."""
     windows = [(7, 2), (3, 2)]
