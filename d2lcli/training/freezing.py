@@ -28,7 +28,7 @@ def freeze(model: nn.Module, what: str | Sequence[str] | None) -> list[nn.Module
     frozen = _backbone(model) if what == "backbone" else _matching(model, what)
     parameters = dict(model.named_parameters())
     if not any(name in frozen for name in parameters):
-        why = "all of this model is head" if what == "backbone" else "the patterns match buffers only"
+        why = "all of this model is head" if what == "backbone" else "no parameter matches"
         raise ValueError(f"nothing would be frozen: {why}")
     if all(name in frozen for name in parameters):
         raise ValueError("nothing would be left to train")

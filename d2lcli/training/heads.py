@@ -13,18 +13,25 @@ class Head(nn.Sequential):
 
 
 def head_name(model: nn.Module) -> str:
-    """The name of the head: the last linear or convolutional layer in the order of definition, or a `Head`.
+    """The name of the head: a `Head`, or the last linear or convolutional layer in the order of definition.
 
-    "fc" of a resnet, "classifier.6" of a vgg; empty where the model itself is this layer.
+    "fc" of a resnet, "classifier.6" of a vgg; empty where the model itself is this layer.  A convolutional layer stands
+    for the block that it ends if all of that block has as many outputs, as the last block of a network in network.
 
     Raises:
         ValueError: the model has no such layer.
     """
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, (*LAYERS, Head))}
+    modules: dict[str, nn.Module] = dict(model.named_modules())
+    layers = [name for name, layer in modules.items() if isinstance(layer, LAYERS)]
     if not layers:
         raise ValueError(f"{type(model).__name__} has no linear or convolutional layer that could be its head")
-    heads = [name for name, layer in layers.items() if isinstance(layer, Head)]
-    return [*layers, *heads][-1]
+    heads = [name for name, layer in modules.items() if isinstance(layer, Head)]
+    last = [*layers, *heads][-1]
+    block = modules[last.rpartition(".")[0]]
+    if isinstance(modules[last], nn.Conv2d) and isinstance(block, nn.Sequential):
+        sizes = {part.out_channels for part in block.modules() if isinstance(part, nn.Conv2d)}
+        return last.rpartition(".")[0] if len(sizes) == 1 else last
+    return last
 
 
 def in_head(name: str, head: str) -> bool:
@@ -43,25 +50,26 @@ def set_head(model: nn.Module, head: str | Sequence[int] | None) -> None:
 
 
 def replace_head(model: nn.Module, widths: Sequence[int]) -> None:
-    """Put linear layers of these widths in place of the head, relu between them; 1 x 1 convolutions for such a head.
+    """Put linear layers of these widths in place of the head, relu between them; 1 x 1 convolutions for a head of such.
 
     The outputs stay as many as they were.  Where the last width is their number, as in the book's [256, 120] for 120
     classes, it is the output layer itself; else the output layer follows.
 
     Raises:
-        ValueError: the model has no head, or one that is neither linear nor a 1 x 1 convolution.
+        ValueError: the model has no head, or is itself the head, or the head is of another kind.
     """
     name = head_name(model)
-    old = model.get_submodule(name)
+    parts = [layer for layer in model.get_submodule(name).modules() if isinstance(layer, LAYERS)]
+    first, last = parts[0], parts[-1]
     if not name:
-        raise ValueError(f"{type(model).__name__} is itself the layer that `head` would replace")
-    if isinstance(old, nn.Linear):
-        sizes = _sizes(old.in_features, widths, old.out_features)
+        raise ValueError(f"{type(model).__name__} is itself the layer that another head would replace")
+    if isinstance(first, nn.Linear) and isinstance(last, nn.Linear):
+        sizes = _sizes(first.in_features, widths, last.out_features)
         layers: list[nn.Module] = [nn.Linear(*pair) for pair in sizes]
-    elif isinstance(old, nn.Conv2d) and old.kernel_size == (1, 1) and old.stride == (1, 1) and old.groups == 1:
-        layers = [nn.Conv2d(*pair, 1) for pair in _sizes(old.in_channels, widths, old.out_channels)]
+    elif isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d):
+        layers = [nn.Conv2d(*pair, 1) for pair in _sizes(first.in_channels, widths, last.out_channels)]
     else:
-        raise ValueError(f"the head '{name}' is neither linear nor a 1 x 1 convolution, and cannot be replaced")
+        raise ValueError(f"the head '{name}' is neither linear nor made of convolutions of images")
     with_relu = [part for layer in layers for part in (layer, nn.ReLU())][:-1]
     above, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(above), leaf, Head(*with_relu))

@@ -10,6 +10,7 @@ from typing import Any
 from d2lcli import config as configs
 from d2lcli.errors import CheckpointError, ConfigError, clean
 from d2lcli.training.manifest import list_steps, read_verified
+from d2lcli.training.origin import locate
 from d2lcli.training.runfolder import RunFolder, new_path
 
 # Two updates and an evaluation of a few examples: every stage of a run within seconds.
@@ -45,6 +46,11 @@ class Plan:
     overrides: list[str]
     config_file: Path | None = None
 
+    @property
+    def fresh(self) -> bool:
+        """Whether the run begins at its first step, with `weights` if there are any: it has no checkpoint yet."""
+        return not (self.resume and list_steps(self.folder.path / "checkpoints"))
+
 
 def make_plan(
     overrides: Sequence[str],
@@ -68,7 +74,7 @@ def make_plan(
 
     Raises:
         ConfigError: a wrong config, or one that may not be changed on resume.
-        CheckpointError: there is nothing to resume.
+        CheckpointError: there is nothing to resume, or there are no such weights.
     """
     given = [*SMOKE, *overrides] if smoke else list(overrides)
     if resume is None:
@@ -76,7 +82,7 @@ def make_plan(
         folder = RunFolder(run_dir or new_path(values["model"]["name"], values["data"]["name"]))
         if is_first():
             folder.check_free()
-        return Plan(values, folder, False, given, config_file)
+        return _with_weights(Plan(values, folder, False, given, config_file))
     if run_dir is not None and run_dir.resolve() != resume.resolve():
         raise ConfigError("--run-dir and --resume name different folders", "a resumed run goes on in its own folder")
     folder = RunFolder(resume)
@@ -84,13 +90,20 @@ def make_plan(
         if not overrides and config_file is None:
             folder.require()
         values = _shorten(configs.compose(given, config_file=config_file).values, smoke)
-        return Plan(values, folder, False, given, config_file)
+        return _with_weights(Plan(values, folder, False, given, config_file))
     saved = load_config(folder)
     if not given and config_file is None:
-        return Plan(saved, folder, True, [])
+        return _with_weights(Plan(saved, folder, True, []))
     values = configs.amend(saved, given, config_file=config_file).values
     check_drift(saved, values, allow_drift=allow_drift)
-    return Plan(values, folder, True, given, config_file)
+    return _with_weights(Plan(values, folder, True, given, config_file))
+
+
+def _with_weights(plan: Plan) -> Plan:
+    """The plan, once the weights that its run begins with have been found."""
+    if plan.fresh and plan.values["weights"] is not None:
+        locate(plan.values["weights"])
+    return plan
 
 
 def fold_plans(plan: Plan) -> list[Plan]:

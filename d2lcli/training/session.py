@@ -13,7 +13,6 @@ from d2lcli.training.files import replace_file, sweep, to_json
 from d2lcli.training.launch import die_with_parent
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.loop import Trainer
-from d2lcli.training.manifest import list_steps
 from d2lcli.training.plan import Plan, is_first, length
 from d2lcli.training.progress import Progress, make_progress
 from d2lcli.training.runfolder import describe
@@ -43,7 +42,7 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         folder.sign()
     run: Run | None = None
     try:
-        run = build(plan.values, fresh=not (plan.resume and list_steps(folder.path / "checkpoints")))
+        run = build(plan.values, fresh=plan.fresh)
         val = make_loader(plan.values, run.dataset, "val", run.device, run.strategy)
         if first and not plan.resume:  # its data and options are known to be right by now
             folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))

@@ -20,6 +20,7 @@ from d2lcli.errors import CheckpointError, clean
 from d2lcli.training.checkpoint import read_snapshot
 from d2lcli.training.origin import PICKLED
 
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # what DDP, torch.compile and Lightning put before every name
 NESTED = ("state_dict", "model_state_dict", "model")  # under which trainers put the weights in their checkpoints
 
 
@@ -62,7 +63,15 @@ def read_weights(path: Path) -> Weights:
         tensors = _unpickle(content, path) if path.suffix.lower() in PICKLED else _deserialise(content, path)
     if not tensors:
         raise CheckpointError(f"weights {clean(file)}: there is no tensor in it")
-    return Weights(file, hashlib.sha256(content).hexdigest(), tensors)
+    return Weights(file, hashlib.sha256(content).hexdigest(), _unwrapped(tensors))
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without a wrapper's prefix that all of their names have."""
+    for prefix in WRAPPERS:
+        if all(name.startswith(prefix) for name in tensors):
+            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
 
 
 def _deserialise(content: bytes, path: Path) -> dict[str, Tensor]:
