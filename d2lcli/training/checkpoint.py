@@ -47,6 +47,13 @@ class Snapshot:
         """Updates done when it was taken."""
         return int(self.state["progress"]["step"])
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model's tensors, or their averages where these were kept; a tied one by all its names (`ema` has one)."""
+        model, averages = self.tensors.get("model", {}), self.tensors.get("ema", {})
+        averaged = {id(model[name]): tensor for name, tensor in averages.items() if name in model}
+        return averages | {name: averaged.get(id(tensor), tensor) for name, tensor in model.items()}
+
 
 def write_snapshot(target: Path, snapshot: Snapshot) -> None:
     """Write a snapshot to the directory `target`, which appears only when it is whole and durable.

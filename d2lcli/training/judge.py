@@ -42,7 +42,7 @@ def evaluate(
     prepare(values, device)
     dataset = build_data(values)
     model = build_model(values, dataset, device)
-    load_weights(model, snapshot.tensors["model"] | snapshot.tensors.get("ema", {}), snapshot)
+    load_weights(model, snapshot.weights, snapshot)
     task = build_task(values)
     check_task(task, values, dataset)
     loader = make_loader(values, dataset, split, device, single())

@@ -52,7 +52,7 @@ def read_weights(path: Path) -> Weights:
         snapshot = read_snapshot(path, only=("model", "ema"))
         averaged = "ema" in snapshot.tensors
         file = path / ("ema.safetensors" if averaged else "model.safetensors")
-        tensors = snapshot.tensors.get("model", {}) | snapshot.tensors.get("ema", {})
+        tensors = snapshot.weights
         content = file.read_bytes()
     else:
         file = path
