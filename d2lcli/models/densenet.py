@@ -153,6 +153,7 @@ def densenet(
     *,
     in_channels: int = 3,
     num_classes: int = 1000,
+    image_size: int = 224,
     arch: Sequence[int] = (4, 4, 4, 4),
     growth_rate: int = 32,
     stem_channels: int = 64,
@@ -162,13 +163,19 @@ def densenet(
     Args:
         in_channels: channels of the images.
         num_classes: the number of logits.
+        image_size: the smaller side of the images.  No weight depends on it, but each transition halves it.
         arch: the number of dense layers in each block.
         growth_rate: k, the channels that each dense layer adds.
         stem_channels: channels after the first convolution.
 
     Raises:
-        ValueError: a size is below 1, or there is no block.
+        ValueError: a size is below 1, there is no block, or the image is too small: the minimum is named.
     """
+    smallest = 2 ** (len(arch) + 1) - 3  # the stem leaves ceil(side / 4)
+    if arch and image_size < smallest:
+        raise ValueError(
+            f"image_size must be at least {smallest} for a DenseNet of {len(arch)} blocks, but it is {image_size}."
+        )
     return DenseNet(arch, growth_rate, stem_channels, in_channels, num_classes, bottleneck=0, book=True)
 
 

@@ -149,6 +149,23 @@ def test_the_smallest_image(build: Callable[..., nn.Module], size: int, fits: bo
             model(images)
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4, 5, 6])
+def test_the_smallest_image_is_found_for_any_arch(blocks: int) -> None:
+    """Where the builder sees no room, there is none, and where it sees some, the map before the end is one pixel."""
+    model = on_meta(densenet, arch=(1,) * blocks).eval()
+    sizes = []
+    for size in range(1, 130):
+        try:
+            on_meta(densenet, arch=(1,) * blocks, image_size=size)
+            sizes.append(size)
+        except ValueError:
+            continue
+    assert model(torch.empty(1, 3, sizes[0], sizes[0], device="meta")).shape == (1, 1000)
+    if sizes[0] > 1:
+        with pytest.raises(RuntimeError, match="too small"):
+            model(torch.empty(1, 3, sizes[0] - 1, sizes[0] - 1, device="meta"))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -156,6 +173,8 @@ def test_the_smallest_image(build: Callable[..., nn.Module], size: int, fits: bo
         ({"growth_rate": 0}, "growth_rate must be at least 1, but it is 0"),
         ({"arch": (4, 0)}, r"arch\[1\] must be at least 1, but it is 0"),
         ({"arch": ()}, "at least one block"),
+        ({"image_size": 28}, "image_size must be at least 29 for a DenseNet of 4 blocks, but it is 28"),
+        ({"image_size": 60, "arch": (1,) * 5}, "image_size must be at least 61 for a DenseNet of 5 blocks"),
     ],
 )
 def test_bad_sizes(options: dict[str, object], message: str) -> None:
