@@ -157,7 +157,7 @@ def test_json_and_code_of_a_stopped_one(call: Call, tmp_path: Path, monkeypatch:
 def test_killed_in_a_fold(whole: Path, tmp_path: Path) -> None:
     """Signal 9 to the real command while the second fold is trained, then the same command again."""
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "d2lcli", "train", *WORDS, "epochs=30", "--resume", str(folder)]
+    command = [sys.executable, "-m", "d2lcli", "train", *WORDS, "epochs=12", "--resume", str(folder)]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while not (folder / "fold-1" / "checkpoints" / "last").exists() and time.monotonic() < deadline:
@@ -165,11 +165,11 @@ def test_killed_in_a_fold(whole: Path, tmp_path: Path) -> None:
         process.kill()
         assert process.wait(timeout=30) == -signal.SIGKILL
     before = everything(folder / "fold-0")
-    assert rows(folder / "fold-1", "val")[-1]["step"] < 120 and not (folder / "fold-2").exists()
+    assert rows(folder / "fold-1", "val")[-1]["step"] < 48 and not (folder / "fold-2").exists()
     again = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     assert again.returncode == 0 and "resumed at step" in again.stderr, again.stderr
     assert everything(folder / "fold-0") == before
-    train(tmp_path / "other", *WORDS, "epochs=30")
+    train(tmp_path / "other", *WORDS, "epochs=12")
     assert_same(folder, tmp_path / "other")
 
 
