@@ -129,7 +129,6 @@ class _Check:
         if isinstance(devices, int) and devices > 1 and self.get("strategy", "name") == "single":
             self.add(("hardware", "devices"), f"{devices} devices need a strategy that uses them: add strategy=ddp")
 
-
     def folds(self) -> None:
         """A fold is one of a cross-validation, and all of its folds are trained by one process."""
         cv, fold, strategy = self.get("cv"), self.get("fold"), self.get("strategy", "name")

@@ -49,6 +49,21 @@ def test_modern_form() -> None:
     assert not {"Sigmoid", "AvgPool2d"} & set(types)
 
 
+def test_batch_norm_before_each_activation() -> None:
+    """d2l 8.5: two parameters more for each of the 6 and 16 channels and the 120 and 84 units."""
+    more = 2 * (6 + 16 + 120 + 84)
+    assert count(lenet(batch_norm=True)) == 61_706 + more
+    model = lenet(padding=0, batch_norm=True)
+    assert count(model) == 44_426 + more
+    types = [row.type for row in summarize(model, (1, 28, 28)).layers]
+    assert types == [
+        *("Conv2d", "BatchNorm2d", "Sigmoid", "AvgPool2d") * 2,
+        "Flatten",
+        *("Linear", "BatchNorm1d", "Sigmoid") * 2,
+        "Linear",
+    ]
+
+
 @pytest.mark.parametrize(("padding", "smallest"), [(0, 16), (1, 14), (2, 12), (3, 10)])
 def test_smallest_image(padding: int, smallest: int) -> None:
     model = lenet(image_size=smallest, padding=padding)

@@ -43,8 +43,8 @@ def pool(x: Array, k: int, stride: int, padding: int, kind: str) -> Array:
     return y
 
 
-def batch_norm(x: Array, state: Tensors, name: str, training: bool) -> Array:
-    """gamma (x - mu) / sqrt(var + 1e-5) + beta for each channel; the running values move a tenth of the way."""
+def batch_norm(x: Array, state: Tensors, name: str, training: bool, eps: float = 1e-5) -> Array:
+    """gamma (x - mu) / sqrt(var + eps) + beta for each channel; the running values move a tenth of the way."""
     gamma, beta = state[f"{name}.weight"], state[f"{name}.bias"]
     if training:
         mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
@@ -55,7 +55,7 @@ def batch_norm(x: Array, state: Tensors, name: str, training: bool) -> Array:
         )  # unbiased, as in torch
     else:
         mean, var = state[f"{name}.running_mean"], state[f"{name}.running_var"]
-    scale = gamma / np.sqrt(var + 1e-5)
+    scale = gamma / np.sqrt(var + eps)
     return (x - mean[:, None, None]) * scale[:, None, None] + beta[:, None, None]
 
 
