@@ -185,7 +185,7 @@ def test_googlenet_with_its_heads(build: Any) -> None:
 
     y = halve(unit(x, state, "conv1", 2, 3))
     y = halve(unit(unit(y, state, "conv2"), state, "conv3", padding=1))
-    heads = []
+    heads: list[Array] = []
     for name in BLOCKS:
         y = halve(y, name == "last pool") if "pool" in name else inception(y, state, f"inception{name}.")
         if name in ("4a", "4d"):
