@@ -20,7 +20,11 @@ class Run:
         fold: train this fold of `cv` alone.
         epochs: passes over the training data.
         steps: stop after so many updates, whatever `epochs` says.
-        accumulate: batches whose gradients are added up for one update.
+        accumulate: batches whose gradients are added up for one update; null is 1, or a whole pass for an optimizer
+            that needs it, such as gd or newton.
+        l1: strength of a penalty on the sum of the sizes of the weights.
+        l2: strength of a penalty on half the sum of their squares; its gradient goes through the optimizer.
+        max_norm: largest Euclidean norm of all weights together; they are projected onto this ball after each update.
         clip_norm: largest norm of the whole gradient.
         clip_value: largest size of any one gradient.
         ema: decay of a running mean of the weights, which is then evaluated.
@@ -42,7 +46,10 @@ class Run:
     fold: int | None = None
     epochs: int = 10
     steps: int | None = None
-    accumulate: int = 1
+    accumulate: int | None = None
+    l1: float = 0.0
+    l2: float = 0.0
+    max_norm: float | None = None
     clip_norm: float | None = None
     clip_value: float | None = None
     ema: float | None = None

@@ -25,6 +25,7 @@ class Entry:
         optim: models only: the optimizer that it is trained with by default; empty is sgd.
         scheduler: models only: its learning-rate schedule by default; empty is constant.
         min_image_size: models only: the smallest image side that it can take; 0 for a model that takes no images.
+        full_batch: optimizers only: an update needs the gradient of all training examples.
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
         comparable: metrics only: its value is one number, so that it can decide which checkpoint is best.
@@ -42,6 +43,7 @@ class Entry:
     optim: str = ""
     scheduler: str = ""
     min_image_size: int = 0
+    full_batch: bool = False
     shape: tuple[int, ...] = ()
     num_outputs: int = 0
     comparable: bool = True

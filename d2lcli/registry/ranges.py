@@ -61,6 +61,7 @@ RANGES: dict[str, Range] = {
     "epochs": _COUNT,
     "steps": _COUNT,
     "accumulate": Range(1, 10**6),
+    "max_norm": _POSITIVE,
     "clip_norm": _POSITIVE,
     "clip_value": _POSITIVE,
     "ema": Range(0, 1, low_open=True, high_open=True),

@@ -38,6 +38,8 @@ class Run:
     Attributes:
         module: what training calls: `model`, wrapped by the strategy and the compiler.
         schedule: update or epoch (see `interval`) -> learning rate.
+        accumulate: batches of an update; those of a whole pass for an optimizer that needs the whole gradient.
+        decaying: the weights that penalties and `max_norm` are about: neither biases nor what norms learn.
         total_steps: updates of the whole run.
         steps_per_epoch: updates of one pass over the training data.
         transfer: what became of the weights that the run begins with.
@@ -56,6 +58,8 @@ class Run:
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]
     interval: str
+    accumulate: int
+    decaying: list[torch.nn.Parameter]
     total_steps: int
     steps_per_epoch: int
     autocast: Callable[[], Any] | None
@@ -91,7 +95,8 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
     task = build_task(values)
     check_task(task, values, dataset)
     precision = pick_precision(values["hardware"]["precision"], device, model)
-    per_epoch = -(-len(train) // values["accumulate"])
+    accumulate = _accumulate(values, len(train))
+    per_epoch = -(-len(train) // accumulate)
     total = values["steps"] or values["epochs"] * per_epoch
     optimizer = _optimizer(values, model)
     module = strategy.wrap(model)
@@ -111,6 +116,8 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
         optimizer=optimizer,
         schedule=_schedule(values, total, per_epoch),
         interval=values["scheduler"]["interval"],
+        accumulate=accumulate,
+        decaying=param_groups(model, 1.0)[0]["params"],
         total_steps=total,
         steps_per_epoch=per_epoch,
         autocast=None if precision == "fp32" else autocast(device.type, precision),
@@ -274,6 +281,14 @@ def _part(registry: Registry, node: Mapping[str, Any], **live: Any) -> Any:
         return registry.build(name, **options)
     except ValueError as error:
         raise ConfigError(f"{registry.kind} '{name}': {error}") from None
+
+
+def _accumulate(values: Mapping[str, Any], batches: int) -> int:
+    """How many batches make an update, by default one, or all where the optimizer needs the gradient of all examples."""
+    whole = OPTIMIZERS.describe(values["optim"]["name"]).full_batch
+    if values["accumulate"] is not None:
+        return int(values["accumulate"])
+    return batches if whole else 1
 
 
 def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:

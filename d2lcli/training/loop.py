@@ -15,6 +15,7 @@ from torch import Tensor
 
 from d2lcli.data.loader import Loader
 from d2lcli.errors import NonFiniteError
+from d2lcli.optim.constraints import add_penalties, project_ball
 from d2lcli.training import nonfinite, signals
 from d2lcli.training.build import Run
 from d2lcli.training.checkpoint import Checkpoints, all_finite
@@ -72,8 +73,9 @@ class Trainer:
         self.values = run.values
         self.on_cpu = run.device.type == "cpu"
         self.several = run.strategy.world_size > 1
-        self.weighted = self.several or self.values["accumulate"] > 1
-        self.plain = not (self.weighted or run.autocast or run.scaler)
+        self.weighted = self.several or run.accumulate > 1
+        self.second_order = getattr(run.optimizer, "backward", None)  # where it needs more than the gradient
+        self.plain = not (self.weighted or run.autocast or run.scaler or self.second_order)
         self.one = torch.ones((), device=run.device)
         self.params = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
         self.saved: tuple[int, ...] | None = position.mark if position.step else None
@@ -108,7 +110,7 @@ class Trainer:
     def _train_epoch(self) -> None:
         """From the current batch to the end of the pass, or of the run."""
         run, at, loader = self.run, self.at, self.run.train
-        accumulate, per_batch = self.values["accumulate"], run.interval == "step"
+        accumulate, per_batch = run.accumulate, run.interval == "step"
         log_every, every = self.values["log_every"], self.values["checkpoint_every"]
         batches, total = len(loader), run.total_steps
         next_tick = time.perf_counter() + self.progress.every
@@ -176,7 +178,10 @@ class Trainer:
             self._note(loss, batch, index)
             if self.weighted:
                 loss = loss * self._weight(index, batch[1].shape[0])
-            (run.scaler.scale(loss) if run.scaler else loss).backward()
+            if self.second_order:
+                self.second_order(loss)
+            else:
+                (run.scaler.scale(loss) if run.scaler else loss).backward()
 
     def _note(self, loss: Tensor, batch: tuple[Tensor, Tensor], index: int) -> None:
         """Add a loss to the running mean; on the CPU, where reading it costs nothing, refuse one that is not finite."""
@@ -193,20 +198,22 @@ class Trainer:
 
     def _weight(self, index: int, local: int) -> float:
         """What a batch's mean loss counts in its update, so that the update is the mean over all its examples."""
-        loader, accumulate = self.run.train, self.values["accumulate"]
+        loader, accumulate = self.run.train, self.run.accumulate
         start = index - index % accumulate
         group = range(start, min(start + accumulate, len(loader)))
         total = sum(loader.global_size(other) for other in group)
         return local * self.run.strategy.world_size / total  # DDP takes the mean over processes
 
     def _update(self, measure: bool) -> None:
-        """Unscale, clip, step, average."""
+        """Unscale, add penalties, clip, step, project, average."""
         run, values = self.run, self.values
         if run.scaler is not None and run.scaler.unscale_(self.params):
             run.scaler.update(True)
             run.optimizer.zero_grad()
             self.grad_norm = None  # not that of an update before
         else:
+            if values["l1"] or values["l2"]:
+                add_penalties(run.decaying, values["l1"], values["l2"])
             if values["clip_value"] is not None:
                 torch.nn.utils.clip_grad_value_(self.params, values["clip_value"])
             if values["clip_norm"] is not None:
@@ -215,6 +222,8 @@ class Trainer:
                 self.grad_norm = torch.nn.utils.get_total_norm([p.grad for p in self.params if p.grad is not None])
             run.optimizer.step()
             run.optimizer.zero_grad()
+            if values["max_norm"] is not None:
+                project_ball(run.decaying, values["max_norm"])
             if run.scaler is not None:
                 run.scaler.update(False)
             if run.ema is not None:
