@@ -284,7 +284,7 @@ def _part(registry: Registry, node: Mapping[str, Any], **live: Any) -> Any:
 
 
 def _accumulate(values: Mapping[str, Any], batches: int) -> int:
-    """How many batches make an update, by default one, or all where the optimizer needs the gradient of all examples."""
+    """How many batches make an update: by default one, or all for an optimizer that needs the whole gradient."""
     whole = OPTIMIZERS.describe(values["optim"]["name"]).full_batch
     if values["accumulate"] is not None:
         return int(values["accumulate"])
