@@ -88,11 +88,12 @@ class Hardware:
 
 @dataclass(frozen=True)
 class OptimKeys:
-    """Whether weight decay also applies to biases and to the parameters of norms; the head's learning rate over lr."""
+    """Whether biases and the parameters of norms decay too; the learning rates of the head and of layers over lr."""
 
     decay_bias: bool = False
     decay_norm: bool = False
     head_lr_mult: float = 1.0
+    layer_lr_mult: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,12 @@ class Adam(CachedOptimizer):
         torch._foreach_lerp_(pack.state["exp_avg"], grads, 1 - beta1)
         torch._foreach_mul_(pack.state["exp_avg_sq"], beta2)
         torch._foreach_addcmul_(pack.state["exp_avg_sq"], grads, grads, 1 - beta2)
+        self._apply_foreach(pack)
+
+    def _apply_foreach(self, pack: Pack) -> None:
+        """The step along the moments as they now are."""
+        group = pack.group
+        beta1, beta2 = group["betas"]
         counts = [step.item() for step in pack.steps]
         denominators = torch._foreach_sqrt(pack.state["exp_avg_sq"])
         torch._foreach_div_(denominators, [(1 - beta2**t) ** 0.5 for t in counts])
@@ -79,10 +85,13 @@ class Adam(CachedOptimizer):
             t = step.item()
             g = self._decay_plain(group, w, g)
             m.mul_(beta1).add_((1 - beta1) * g)
-            v.mul_(beta2).add_((1 - beta2) * g * g)
+            self._second_moment(v, g, beta2)
             m_hat = m / (1 - beta1**t)
             v_hat = v / (1 - beta2**t)
             w.sub_(group["lr"] * m_hat / (v_hat.sqrt() + group["eps"]))
+
+    def _second_moment(self, v: Tensor, g: Tensor, beta2: float) -> None:
+        v.mul_(beta2).add_((1 - beta2) * g * g)
 
     def _decay_foreach(self, pack: Pack, grads: list[Tensor]) -> list[Tensor]:
         """The gradients of the loss with its penalty."""
@@ -134,6 +143,22 @@ def adam(
         ValueError: a value out of range.
     """
     return Adam(params, {"lr": lr, "betas": tuple(betas), "eps": eps, "l2": l2}, implementation)
+
+
+def adam_l2(
+    params: Iterable[Any],
+    lr: float = 0.001,
+    betas: Sequence[float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    l2: float = 0.01,
+    implementation: Implementation = "auto",
+) -> Adam:
+    """Adam on the loss with an L2 penalty, the coupled form: to be compared with `adamw` at the same strength.
+
+    The penalty's gradient is divided by the root of the second moment like the rest, so that weights with large
+    gradients decay less.  Arguments and errors are those of `adam`.
+    """
+    return adam(params, lr, betas, eps, l2, implementation)
 
 
 def adamw(

@@ -59,6 +59,14 @@ class CachedOptimizer(Optimizer):
         """The names of the state tensors, each of its parameter's shape."""
         raise NotImplementedError
 
+    def start(self, name: str, group: Group) -> float:
+        """The value that a state tensor begins with."""
+        return 0.0
+
+    def has_kernel(self, group: Group) -> bool:
+        """Whether torch has a fused kernel for this method with these options."""
+        return True
+
     def check_group(self, group: Group) -> None:
         """Raise a ValueError for a bad option."""
         raise NotImplementedError
@@ -81,7 +89,7 @@ class CachedOptimizer(Optimizer):
     # Groups and packs.
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group; its state is allocated at once, as zeros."""
+        """Add a group; its state is allocated at once."""
         params = param_group["params"]
         param_group["params"] = [params] if isinstance(params, Tensor) else list(params)
         seen = {id(param) for param in self._params}
@@ -99,11 +107,8 @@ class CachedOptimizer(Optimizer):
             kinds.setdefault((param.device, param.dtype), []).append(param)
         names = self.state_names(group)
         for (device, _), params in kinds.items():
-            path = choose(self.implementation, params)
-            state = {
-                name: [torch.zeros_like(param, memory_format=torch.preserve_format) for param in params]
-                for name in names
-            }
+            path = choose(self.implementation, params, self.has_kernel(self.defaults | group))
+            state = {name: self._filled(params, self.start(name, self.defaults | group)) for name in names}
             pack = Pack(group, params, state, implementation=path)
             if self.counts_steps:
                 # The fused kernels read the counts where the parameters are; the others compute with them in Python.
@@ -111,6 +116,10 @@ class CachedOptimizer(Optimizer):
                 pack = Pack(group, params, state, list(counter.unbind()), counter, path)
             self._packs.append(pack)
             self._publish(pack)
+
+    @staticmethod
+    def _filled(params: list[Tensor], value: float) -> list[Tensor]:
+        return [torch.full_like(param, value, memory_format=torch.preserve_format) for param in params]
 
     def _publish(self, pack: Pack) -> None:
         """Show the tensors of the pack as `self.state`, where torch's tools look for them."""
@@ -170,7 +179,8 @@ class CachedOptimizer(Optimizer):
         if pack.implementation == "fused":
             self.step_fused(pack, grads)
         elif pack.implementation == "foreach":
-            self.step_foreach(pack, grads)
+            for block, start, stop in pack.blocks():
+                self.step_foreach(block, grads[start:stop])
         else:
             self.step_plain(pack, grads)
 
@@ -196,7 +206,7 @@ class CachedOptimizer(Optimizer):
         """Lay the state out like parameters that changed their memory format, say to channels_last, after the build."""
         for name, tensors in pack.state.items():
             pack.state[name] = [torch.empty_like(p).copy_(t) for p, t in zip(pack.params, tensors, strict=True)]
-        pack.strides = [param.stride() for param in pack.params]
+        pack.renew()
         self._publish(pack)
 
     def zero_grad(self, set_to_none: bool = True) -> None:

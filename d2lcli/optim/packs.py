@@ -11,6 +11,7 @@ Implementation = Literal["auto", "fused", "foreach", "plain"]
 Group: TypeAlias = dict[str, Any]
 
 FUSED_DEVICES = ("cpu", "cuda")
+BLOCK = 2**16  # elements: with gradient, state and what is in between, about a megabyte of float32
 FUSED_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -36,9 +37,25 @@ class Pack:
     implementation: str = "plain"
 
     def __post_init__(self) -> None:
-        self.strides = [param.stride() for param in self.params]
+        self.renew()
         # Adding a tensor costs a quarter of adding a Python number.
         self.one = torch.ones_like(self.counter) if self.counter is not None else None
+
+    def renew(self) -> None:
+        """Look again at parameters and state that were laid out anew."""
+        self.strides = [param.stride() for param in self.params]
+        self._blocks: list[tuple[Pack, int, int]] = []
+
+    def blocks(self) -> "list[tuple[Pack, int, int]]":
+        """The pack cut into runs of tensors, [start, stop), that a processor's cache holds through a whole step.
+
+        A step of k operations over one list of tensors reads all of them k times from memory; over blocks, once.
+        """
+        if not self._blocks:
+            for start, stop in _runs([param.numel() for param in self.params], self.params[0].is_cpu):
+                block = self if stop - start == len(self.params) else self.part(range(start, stop))
+                self._blocks.append((block, start, stop))
+        return self._blocks
 
     def advance(self) -> None:
         """Count one more update."""
@@ -54,17 +71,34 @@ class Pack:
         return Pack(self.group, [self.params[i] for i in indices], state, steps, None, self.implementation)
 
 
+def _runs(sizes: Sequence[int], on_cpu: bool) -> list[tuple[int, int]]:
+    """Neighbours that together have at most BLOCK elements, or one tensor alone; on a GPU all of them."""
+    if not on_cpu:
+        return [(0, len(sizes))]
+    runs, start, total = [], 0, 0
+    for i, size in enumerate(sizes):
+        if i > start and total + size > BLOCK:
+            runs.append((start, i))
+            start, total = i, 0
+        total += size
+    return [*runs, (start, len(sizes))]
+
+
 def _is_dense(tensor: Tensor) -> bool:
     """Whether the elements fill one block of memory without gaps or overlaps, in any order of the axes."""
     return torch.empty_like(tensor, device="meta").stride() == tensor.stride()
 
 
-def choose(implementation: Implementation, params: Sequence[Tensor]) -> str:
+def choose(implementation: Implementation, params: Sequence[Tensor], has_kernel: bool = True) -> str:
     """The path that updates `params`, all of one device and type: fused where a kernel exists, else foreach.
 
     Raises:
         ValueError: "fused" is asked for and does not fit.
     """
+    if not has_kernel:
+        if implementation == "fused":
+            raise ValueError("implementation='fused': there is no fused kernel for this; use 'auto' or 'foreach'")
+        return "foreach" if implementation == "auto" else implementation
     fits = (
         params[0].device.type in FUSED_DEVICES
         and params[0].dtype in FUSED_TYPES

@@ -130,6 +130,17 @@ def sgd(
     return SGD(params, {"lr": lr, "weight_decay": weight_decay}, implementation)
 
 
+def gd(
+    params: Iterable[Any], lr: float = 0.1, weight_decay: float = 0.0, implementation: Implementation = "auto"
+) -> SGD:
+    """Gradient descent (d2l 12.3): the step of `sgd`, on the gradient of all training examples.
+
+    A training run takes a whole pass as one update; elsewhere the caller gives that gradient.  Arguments and errors
+    are those of `sgd`.
+    """
+    return sgd(params, lr, weight_decay, implementation)
+
+
 def momentum(
     params: Iterable[Any],
     lr: float = 0.1,
@@ -152,4 +163,27 @@ def momentum(
         ValueError: a value out of range.
     """
     defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": nesterov}
+    return Momentum(params, defaults, implementation)
+
+
+def nesterov(
+    params: Iterable[Any],
+    lr: float = 0.1,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    implementation: Implementation = "auto",
+) -> Momentum:
+    """Nesterov's accelerated gradient: momentum that looks one step ahead (Nesterov, 1983; Sutskever et al., 2013).
+
+    Args:
+        params: tensors or param groups.
+        lr: learning rate, at least 0.
+        momentum: how much of the velocity is kept at each step, in (0, 1).
+        weight_decay: strength of the L2 penalty, at least 0; part of the gradient, as in torch.
+        implementation: see `d2lcli.optim.base.CachedOptimizer`.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "nesterov": True}
     return Momentum(params, defaults, implementation)

@@ -46,6 +46,10 @@ RANGES: dict[str, Range] = {
     "beta1": _DECAY,
     "beta2": _DECAY,
     "eps": _POSITIVE,
+    "gamma": _DECAY,
+    "rho": _DECAY,
+    "initial": _NOT_NEGATIVE,
+    "damping": _NOT_NEGATIVE,
     "l1": _NOT_NEGATIVE,
     # schedules
     "final_lr": _NOT_NEGATIVE,

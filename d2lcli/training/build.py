@@ -293,7 +293,7 @@ def _accumulate(values: Mapping[str, Any], batches: int) -> int:
 
 def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     node = dict(values["optim"])
-    rules = {key: node.pop(key) for key in ("decay_bias", "decay_norm", "head_lr_mult")}
+    rules = {key: node.pop(key) for key in ("decay_bias", "decay_norm", "head_lr_mult", "layer_lr_mult")}
     if rules["head_lr_mult"] != 1:
         with naming_key("optim.head_lr_mult"):
             rules["head"] = head_name(model)

@@ -60,3 +60,22 @@ def test_the_key_follows_the_optimizer() -> None:
 def test_a_model_without_trainable_parameters_is_refused() -> None:
     with pytest.raises(ValueError, match="no trainable parameters"):
         param_groups(nn.Flatten(), 0.1)
+
+
+def test_layers_by_name_have_rates_of_their_own() -> None:
+    """The last pattern that matches holds; the head's factor comes on top."""
+    model = nn.Sequential()
+    model.add_module("a", nn.Linear(2, 2))
+    model.add_module("b", nn.Linear(2, 2))
+    model.add_module("head", nn.Linear(2, 2))
+    groups = param_groups(model, 0.1, head="head", head_lr_mult=10.0, layer_lr_mult=["*=0.5", "b.*=0.1", "head.bias=1"])
+    found = {name: group.get("lr_mult", 1.0) for group in groups for name in group["names"]}
+    expected = {"a.weight": 0.5, "a.bias": 0.5, "b.weight": 0.1, "b.bias": 0.1, "head.weight": 5.0, "head.bias": 10.0}
+    assert found == pytest.approx(expected)
+    assert [group["weight_decay"] for group in groups if "a.bias" in group["names"]] == [0.0]
+
+
+@pytest.mark.parametrize("rule", ["b.*", "=0.1", "b.*=fast", "b.*=-1", "c.*=0.1"])
+def test_a_bad_rule_for_layers_is_refused(rule: str) -> None:
+    with pytest.raises(ValueError, match="layer_lr_mult"):
+        param_groups(nn.Sequential(nn.Linear(2, 2)), 0.0, layer_lr_mult=[rule])

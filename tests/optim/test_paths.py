@@ -2,20 +2,26 @@
 
 import copy
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from d2lcli.optim.adam import adam, adamw
-from d2lcli.optim.sgd import momentum, sgd
+from d2lcli.optim.adadelta import adadelta
+from d2lcli.optim.adagrad import adagrad
+from d2lcli.optim.adam import adam, adam_l2, adamw
+from d2lcli.optim.rmsprop import rmsprop
+from d2lcli.optim.sgd import gd, momentum, nesterov, sgd
 
 SHAPES = [(10, 7), (3,), (), (4, 3, 3, 3), (1, 1)]
 PATHS = ["fused", "foreach", "plain"]
 CASES: list[tuple[str, Any, dict[str, Any], Any, dict[str, Any]]] = [
     ("sgd", sgd, {"lr": 0.1}, torch.optim.SGD, {}),
     ("sgd-decay", sgd, {"lr": 0.1, "weight_decay": 0.3}, torch.optim.SGD, {}),
+    ("gd", gd, {"lr": 0.1}, torch.optim.SGD, {}),
+    ("nesterov-name", partial(nesterov), {"lr": 0.05, "momentum": 0.9}, partial(torch.optim.SGD, nesterov=True), {}),
     ("momentum", momentum, {"lr": 0.05, "momentum": 0.9}, torch.optim.SGD, {}),
     ("momentum-decay", momentum, {"lr": 0.05, "momentum": 0.5, "weight_decay": 0.1}, torch.optim.SGD, {}),
     ("nesterov", momentum, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}, torch.optim.SGD, {}),
@@ -27,9 +33,31 @@ CASES: list[tuple[str, Any, dict[str, Any], Any, dict[str, Any]]] = [
         torch.optim.Adam,
         {"l2": "weight_decay"},
     ),
+    ("adam_l2", adam_l2, {"lr": 0.01, "l2": 0.1}, torch.optim.Adam, {"l2": "weight_decay"}),
     ("adamw", adamw, {"lr": 0.01}, torch.optim.AdamW, {}),
     ("adamw-decay", adamw, {"lr": 0.01, "betas": (0.0, 0.9), "weight_decay": 0.5}, torch.optim.AdamW, {}),
 ]
+# Where torch puts eps; d2lcli's own places are walked against NumPy in test_trajectories.py.
+OUTSIDE: list[tuple[str, Any, dict[str, Any], Any, dict[str, Any]]] = [
+    (
+        "adagrad",
+        partial(adagrad, eps_mode="outside"),
+        {"lr": 0.1, "initial": 0.5, "weight_decay": 0.1, "eps": 1e-3},
+        torch.optim.Adagrad,
+        {"initial": "initial_accumulator_value"},
+    ),
+]
+WITHOUT_KERNEL: list[tuple[str, Any, dict[str, Any], Any, dict[str, Any]]] = [
+    (
+        "rmsprop",
+        partial(rmsprop, eps_mode="outside"),
+        {"lr": 0.01, "gamma": 0.9, "eps": 1e-3, "weight_decay": 0.1},
+        torch.optim.RMSprop,
+        {"gamma": "alpha"},
+    ),
+    ("adadelta", adadelta, {"lr": 1.0, "rho": 0.9, "eps": 1e-5, "weight_decay": 0.1}, torch.optim.Adadelta, {}),
+]
+CASES += OUTSIDE
 every_case = pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 every_path = pytest.mark.parametrize("path", PATHS)
 
@@ -65,6 +93,16 @@ def test_hundred_steps_equal_torch(case: tuple[str, Any, dict[str, Any], Any, di
     walk(reference(theirs, **{renamed.get(key, key): value for key, value in options.items()}), theirs, range(100))
     for mine, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("path", ["auto", "foreach", "plain"])
+@pytest.mark.parametrize("case", WITHOUT_KERNEL, ids=[case[0] for case in WITHOUT_KERNEL])
+def test_methods_without_a_kernel_equal_torch(
+    case: tuple[str, Any, dict[str, Any], Any, dict[str, Any]], path: str
+) -> None:
+    test_hundred_steps_equal_torch(case, path)
+    with pytest.raises(ValueError, match="no fused kernel"):
+        case[1](parameters(), implementation="fused")
 
 
 @every_path

@@ -142,6 +142,7 @@ def test_the_settings_are_what_they_are_meant_to_be(whole: Whole) -> None:
 
 def test_a_signal_from_outside(whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real SIGTERM and the real handler; then one more in the resumed run, and a SIGUSR1 that only saves."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and a run then leaves it so
     signals.install()
     original = Trainer._update
     sent = {2: signal.SIGTERM, 4: signal.SIGUSR1, 7: signal.SIGHUP}
