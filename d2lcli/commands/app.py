@@ -139,16 +139,26 @@ def evaluate(
 
 
 @app.command()
-def show(overrides: Overrides = None, config_file: ConfigFile = None, json_output: Json = False) -> Any:
+def show(
+    overrides: Overrides = None,
+    config_file: ConfigFile = None,
+    json_output: Json = False,
+    plot: Annotated[
+        bool, typer.Option("--plot", help="Instead, draw the learning rate over the run into learning_rate.png here.")
+    ] = False,
+) -> Any:
     """Print a model: layers, output shapes, parameters, multiply-adds, receptive fields, and the memory to train it.
+
+    With --plot, print and draw the learning rate over the run instead.
 
     \b
       d2l show model=resnet18
       d2l show model=mlp model.hidden='[1024,1024]' --json
+      d2l show scheduler=warmup_cosine epochs=30 --plot
     """
     from d2lcli.commands.show import show as body
 
-    return body(overrides or [], json_output, config_file)
+    return body(overrides or [], json_output, config_file, plot)
 
 
 @app.command("list")

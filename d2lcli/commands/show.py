@@ -13,13 +13,14 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def show(overrides: list[str], json_output: bool, config_file: Path | None) -> None:
+def show(overrides: list[str], json_output: bool, config_file: Path | None, plot: bool = False) -> None:
     """Print the model of a config.  No data set is loaded and no weight is drawn.
 
     Args:
         overrides: KEY=VALUE words of the command line.
         json_output: one JSON object instead of tables.
         config_file: a user's config.
+        plot: print and draw the learning rate instead; here data may be loaded, to know how long the run is.
 
     Raises:
         ConfigError: the config is wrong, or the model refuses its options.
@@ -27,6 +28,9 @@ def show(overrides: list[str], json_output: bool, config_file: Path | None) -> N
     from d2lcli.config import compose
 
     values = compose(overrides, config_file=config_file).values
+    if plot:
+        _show_rates(values, json_output)
+        return
 
     from d2lcli.training.description import describe  # imports torch: after the config is known to be right
 
@@ -35,6 +39,20 @@ def show(overrides: list[str], json_output: bool, config_file: Path | None) -> N
         print_json(report)
     else:
         _print_tables(report)
+
+
+def _show_rates(values: dict[str, Any], json_output: bool) -> None:
+    from d2lcli.training.rates import learning_rates, plot_rates
+
+    found = learning_rates(values)
+    path = plot_rates(found, Path("learning_rate.png"))
+    if json_output:
+        print_json({"scheduler": found.scheduler, "interval": found.interval, "rates": found.rates, "plot": str(path)})
+        return
+    print(f"{found.scheduler}, {len(found.steps):,} {found.interval}s\n")
+    rows = [[step, f"{rate:.6g}"] for step, rate in found.landmarks()]
+    print_table([found.interval, "learning rate"], rows, right=["learning rate"])
+    print(f"\n{path}")
 
 
 def _print_tables(report: Mapping[str, Any]) -> None:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from d2lcli.errors import D2LError
 from d2lcli.hpo.error_distribution import ErrorDistribution
+from d2lcli.training.figures import new_figure
 
 
 def plot_error_distributions(errors: Mapping[str, Sequence[float]], path: Path) -> Path:
@@ -24,11 +24,7 @@ def plot_error_distributions(errors: Mapping[str, Sequence[float]], path: Path) 
     if not errors:
         raise ValueError("a plot of error distributions needs at least one sample")
     samples = {name: ErrorDistribution(values) for name, values in errors.items()}
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise D2LError("matplotlib is not installed: no plot", "pip install 'd2lcli[plot]'") from error
-    figure = Figure(figsize=(6, 4), layout="constrained")  # not pyplot's: nothing global, no display
+    figure = new_figure()
     axes = figure.add_subplot(xlabel="error", ylabel="share of networks with at most this error", ylim=(0, 1.02))
     ends = [end for sample in samples.values() for end in (sample.errors[0], sample.errors[-1])]
     margin = 0.03 * (max(ends) - min(ends)) or 0.01

@@ -8,7 +8,9 @@ makes the weights reproducible.
 A weight of shape (out, in, *kernel) has fan_in = in * prod(kernel) and fan_out = out * prod(kernel), as torch counts.
 """
 
+import inspect
 import math
+import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -72,6 +74,25 @@ def kaiming_normal(*, fan: Fan = "fan_in") -> Initializer:
     return _each_weight(lambda weight: nn.init.kaiming_normal_(weight, mode=fan, nonlinearity="relu"))
 
 
+def orthogonal(*, gain: float = 1.0) -> Initializer:
+    """Weights as (out, in * prod(kernel)) matrices whose rows, or columns if there are fewer, are orthogonal.
+
+    W W^T = gain^2 I, or W^T W = gain^2 I: lengths are kept through a deep linear network (Saxe et al., 2014).  A
+    Gaussian matrix is factored as Q R; the signs of R's diagonal make Q uniform among orthogonal matrices.
+    """
+    _check_gain(gain)
+
+    def fill(weight: Tensor) -> None:
+        flat = torch.randn(weight.shape[0], weight[0].numel(), dtype=torch.float32, device=weight.device)
+        tall = flat.T if flat.shape[0] < flat.shape[1] else flat
+        q, r = torch.linalg.qr(tall)
+        q = q * torch.sign(torch.diagonal(r))
+        with torch.no_grad():
+            weight.copy_((q.T if flat.shape[0] < flat.shape[1] else q).reshape(weight.shape) * gain)
+
+    return _each_weight(fill)
+
+
 def cutoff_uniform(*, bound: float = 10.0, cutoff: float = 5.0) -> Initializer:
     """Weights from U(-bound, bound), those below `cutoff` in magnitude set to 0: the initialiser written in d2l 6.3.
 
@@ -96,11 +117,12 @@ def per_layer(*, rules: Sequence[str] = ("*=xavier_uniform",)) -> Initializer:
 
     Args:
         rules: texts `PATTERN=INITIALISER`.  The pattern is matched with a layer's full name (`*` any text, `?` one
-            character), the initialiser is one of this file's, with its defaults.  The last rule that matches a layer
-            holds; a layer that none matches stays as it is.
+            character), the initialiser is one of this file's, with options in brackets, `normal(std=0.02)`, where its
+            defaults do not suit.  The last rule that matches a layer holds; a layer that none matches stays as it is.
 
     Raises:
-        ValueError: a rule has no `=`, or an unknown initialiser.  When called: a rule matches no layer of the model.
+        ValueError: a rule has no `=`, or an unknown initialiser or option.  When called: a rule matches no layer of
+            the model.
     """
     parsed = [_parse_rule(rule) for rule in rules]
 
@@ -118,7 +140,7 @@ def per_layer(*, rules: Sequence[str] = ("*=xavier_uniform",)) -> Initializer:
     return apply
 
 
-def _each_weight(fill: Callable[[Tensor], Tensor]) -> Initializer:
+def _each_weight(fill: Callable[[Tensor], object]) -> Initializer:
     """An initialiser that calls `fill` on the weight of each linear and convolutional layer and zeroes the bias."""
 
     def apply(model: nn.Module) -> None:
@@ -140,13 +162,30 @@ def _check_gain(gain: float) -> None:
 
 
 def _parse_rule(rule: str) -> tuple[str, Initializer]:
-    pattern, equals, name = rule.partition("=")
-    if not equals or name not in _SIMPLE:
+    found = re.fullmatch(r"([^=]+)=(\w+)(?:\((.*)\))?", rule.replace(" ", ""))
+    if found is None or found[2] not in _SIMPLE:
         raise ValueError(f"A rule is PATTERN=INITIALISER with one of {', '.join(_SIMPLE)}, but one is {rule!r}.")
-    return pattern, _SIMPLE[name]()
+    build = _SIMPLE[found[2]]
+    options: dict[str, float | str] = {}
+    known = inspect.signature(build).parameters
+    for word in (found[3] or "").split(",") if found[3] else []:
+        key, _, text = word.partition("=")
+        if key not in known:
+            raise ValueError(
+                f"In the rule {rule!r}, {word!r} is no KEY=VALUE with one of: {', '.join(known) or 'none'}."
+            )
+        options[key] = text if isinstance(known[key].default, str) else _number(text, rule)
+    return found[1], build(**options)
 
 
-_SIMPLE: dict[str, Callable[[], Initializer]] = {
+def _number(text: str, rule: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"In the rule {rule!r}, {text!r} is not a number.") from None
+
+
+_SIMPLE: dict[str, Callable[..., Initializer]] = {
     "normal": normal,
     "constant": constant,
     "zeros": zeros,
@@ -155,5 +194,6 @@ _SIMPLE: dict[str, Callable[[], Initializer]] = {
     "xavier_normal": xavier_normal,
     "kaiming_uniform": kaiming_uniform,
     "kaiming_normal": kaiming_normal,
+    "orthogonal": orthogonal,
     "cutoff_uniform": cutoff_uniform,
 }

@@ -7,7 +7,7 @@ The names of the parameters are those of the book.
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from math import cos, isfinite, pi
+from math import cos, exp, isfinite, pi
 from typing import TypeAlias
 
 Schedule: TypeAlias = Callable[[int], float]
@@ -111,6 +111,96 @@ def warmup_cosine(
         return final_lr + (lr - final_lr) * (1 + cos(pi * (step - warmup_steps) / fall)) / 2
 
     return rate
+
+
+def sqrt(lr: float) -> Schedule:
+    """lr (step + 1)^(-1/2)."""
+    return polynomial(lr, alpha=0.5, beta=1.0)
+
+
+def factor(lr: float, factor: float = 0.9, min_lr: float = 1e-7) -> Schedule:
+    """max(min_lr, lr factor^step); the rate at step 0 is lr.
+
+    Args:
+        lr: learning rate at step 0.
+        factor: from 0 to 1.
+        min_lr: where the fall ends, at least 0; where lr is already below, the rate stays lr.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    _check_rates(lr=lr, factor=factor, min_lr=min_lr)
+    if factor > 1:
+        raise ValueError(f"factor={factor!r} must be from 0 to 1")
+    floor = min(lr, min_lr)
+    return lambda step: max(floor, lr * factor**step)
+
+
+def exponential(lr: float, decay: float = 0.1) -> Schedule:
+    """lr e^(-decay step); torch's ExponentialLR with gamma = e^(-decay).
+
+    Args:
+        lr: learning rate at step 0.
+        decay: at least 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    _check_rates(lr=lr, decay=decay)
+    return lambda step: lr * exp(-decay * step)
+
+
+def polynomial(lr: float, alpha: float = 0.5, beta: float = 0.1) -> Schedule:
+    """lr (beta step + 1)^(-alpha); alpha = 1/2 suits convex problems.
+
+    Args:
+        lr: learning rate at step 0.
+        alpha: at least 0.
+        beta: at least 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    _check_rates(lr=lr, alpha=alpha, beta=beta)
+    return lambda step: float(lr * (beta * step + 1) ** -alpha)
+
+
+def piecewise(lr: float, milestones: Sequence[int] = (5, 8), factors: Sequence[float] = (0.5, 0.1)) -> Schedule:
+    """lr before the first milestone, then lr * factors[i] from milestones[i] on.
+
+    Args:
+        lr: learning rate before the first milestone.
+        milestones: steps in strictly increasing order, at least 0.
+        factors: one for each milestone, at least 0; of the first rate, not of the one before.
+
+    Raises:
+        ValueError: a value out of range, milestones out of order, or not one factor for each.
+    """
+    _check_rates(lr=lr, **{f"factors[{i}]": value for i, value in enumerate(factors)})
+    reached = list(milestones)
+    if reached != sorted(set(reached)) or (reached and reached[0] < 0):
+        raise ValueError(f"milestones={reached} must be steps of at least 0 in strictly increasing order")
+    if len(factors) != len(reached):
+        raise ValueError(f"factors={list(factors)} must have one number for each of milestones={reached}")
+    rates = [lr, *(lr * factor for factor in factors)]
+    return lambda step: rates[bisect_right(reached, step)]
+
+
+def step(lr: float, every: int = 4, factor: float = 0.9) -> Schedule:
+    """lr factor^floor(step / every); torch's StepLR with step_size = every and gamma = factor.
+
+    Args:
+        lr: learning rate at first.
+        every: steps between two changes, at least 1.
+        factor: at least 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    _check_rates(lr=lr, factor=factor)
+    if every < 1:
+        raise ValueError(f"every={every} must be at least 1")
+    return lambda step: lr * factor ** (step // every)
 
 
 def _check_rates(**values: float) -> None:

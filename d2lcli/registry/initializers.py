@@ -15,6 +15,7 @@ INITIALIZERS = Registry(
         "xavier_normal": Entry("d2lcli.nn.initializers:xavier_normal", "Gaussian of variance gain^2 2 / (fan_in + fan_out)"),
         "kaiming_uniform": Entry("d2lcli.nn.initializers:kaiming_uniform", "Uniform of variance 2 / fan_in"),
         "kaiming_normal": Entry("d2lcli.nn.initializers:kaiming_normal", "Gaussian of variance 2 / fan_in"),
+        "orthogonal": Entry("d2lcli.nn.initializers:orthogonal", "Orthogonal rows or columns, times gain", source="Saxe et al., 2014"),
         "cutoff_uniform": Entry("d2lcli.nn.initializers:cutoff_uniform", "Uniform, small weights set to 0: the book's own initialiser"),
         "per_layer": Entry("d2lcli.nn.initializers:per_layer", "An initialiser for each layer by its name"),
     },

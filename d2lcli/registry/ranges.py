@@ -58,6 +58,11 @@ RANGES: dict[str, Range] = {
     "milestones": Range(0, MANY),
     "head_lr_mult": _POSITIVE,
     "factor": _NOT_NEGATIVE,
+    "factors": _NOT_NEGATIVE,
+    "min_lr": _NOT_NEGATIVE,
+    "decay": _NOT_NEGATIVE,
+    "beta": _NOT_NEGATIVE,
+    "every": _COUNT,
     "max_update": _COUNT,
     # the run
     "seed": Range(0, LARGEST_INT),

@@ -96,8 +96,7 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
     check_task(task, values, dataset)
     precision = pick_precision(values["hardware"]["precision"], device, model)
     accumulate = _accumulate(values, len(train))
-    per_epoch = -(-len(train) // accumulate)
-    total = values["steps"] or values["epochs"] * per_epoch
+    per_epoch, total = count_updates(values, len(train))
     optimizer = _optimizer(values, model)
     module = strategy.wrap(model)
     if values["hardware"]["compile"]:
@@ -114,7 +113,7 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
         module=module,
         task=task,
         optimizer=optimizer,
-        schedule=_schedule(values, total, per_epoch),
+        schedule=build_schedule(values, total, per_epoch),
         interval=values["scheduler"]["interval"],
         accumulate=accumulate,
         decaying=param_groups(model, 1.0)[0]["params"],
@@ -298,12 +297,24 @@ def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optim
         with naming_key("optim.head_lr_mult"):
             rules["head"] = head_name(model)
     key = "l2" if "l2" in node else "weight_decay"
-    groups = param_groups(model, node.get(key, 0.0), **rules, key=key)
+    with naming_key("optim"):
+        groups = param_groups(model, node.get(key, 0.0), **rules, key=key)
     optimizer: torch.optim.Optimizer = _part(OPTIMIZERS, node, params=groups)
     return optimizer
 
 
-def _schedule(values: Mapping[str, Any], total_steps: int, per_epoch: int) -> Callable[[int], float]:
+def count_updates(values: Mapping[str, Any], batches: int) -> tuple[int, int]:
+    """Updates of one pass over the training data of so many batches, and of the whole run."""
+    per_epoch = -(-batches // _accumulate(values, batches))
+    return per_epoch, values["steps"] or values["epochs"] * per_epoch
+
+
+def build_schedule(values: Mapping[str, Any], total_steps: int, per_epoch: int) -> Callable[[int], float]:
+    """The schedule: an update or an epoch -> the learning rate in use.
+
+    Raises:
+        ConfigError: it refuses its options.
+    """
     node = {key: value for key, value in values["scheduler"].items() if key != "interval"}
     by_step = values["scheduler"]["interval"] == "step"
     if "max_update" in node and node["max_update"] is None:

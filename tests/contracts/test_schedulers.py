@@ -38,12 +38,15 @@ def test_a_rate_depends_on_the_step_alone(name: str) -> None:
 @every_schedule
 def test_rates_are_proportional_to_the_learning_rate(name: str) -> None:
     small, large = build(name, lr=0.1), build(name, lr=1.0)
-    for step in (0, 1, 50, 119, 120, 500):
+    for step in (0, 1, 50, 119, 120, 500 if name != "factor" else 100):  # the floor of factor does not depend on lr
         assert large(step) == pytest.approx(10 * small(step))
 
 
 @every_schedule
 def test_a_schedule_that_ended_stays_where_it_is(name: str) -> None:
+    if name in ("sqrt", "factor", "exponential", "polynomial", "step"):
+        assert build(name)(10**6) <= build(name)(500) < build(name)(100)  # these go on falling
+        return
     schedule = build(name)
     assert len({schedule(step) for step in [120, 121, 240, *FAR]}) == 1
 

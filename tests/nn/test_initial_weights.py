@@ -160,3 +160,42 @@ def test_require_positive_names_the_size() -> None:
     require_positive(width=1, depth=None)
     with pytest.raises(ValueError, match="depth must be at least 1, but it is 0"):
         require_positive(width=1, depth=0)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
+def test_orthogonal_rows_or_columns(shape: tuple[int, int]) -> None:
+    """W W^T = gain^2 I for a wide matrix, W^T W = gain^2 I for a tall one, as torch's orthogonal_."""
+    layer = nn.Linear(shape[1], shape[0])
+    torch.manual_seed(0)
+    initializers.orthogonal(gain=2.0)(layer)
+    w = layer.weight.detach()
+    product = w @ w.T if shape[0] <= shape[1] else w.T @ w
+    torch.testing.assert_close(product, 4 * torch.eye(min(shape)), atol=1e-5, rtol=1e-5)
+    torch.manual_seed(0)
+    torch.testing.assert_close(w, 2 * nn.init.orthogonal_(torch.empty(shape)), atol=1e-5, rtol=1e-5)
+
+
+def test_orthogonal_kernels() -> None:
+    conv = nn.Conv2d(3, 8, 3)
+    initializers.orthogonal()(conv)
+    flat = conv.weight.detach().flatten(1)
+    torch.testing.assert_close(flat @ flat.T, torch.eye(8), atol=1e-5, rtol=1e-5)
+
+
+def test_rules_may_have_options() -> None:
+    model = nn.Sequential(nn.Linear(400, 300), nn.Linear(300, 200))
+    initializers.per_layer(rules=["*=normal(std=0.5)", "1=constant(value=3)"])(model)
+    assert model[0].weight.std().item() == pytest.approx(0.5, rel=0.02)
+    assert model[1].weight.eq(3).all()
+    for rule in ("*=normal(sdt=1)", "*=normal(std=big)", "*=normal(1)", "*=gauss(std=1)"):
+        with pytest.raises(ValueError, match=r"rule"):
+            initializers.per_layer(rules=[rule])
+
+
+def test_a_tied_weight_stays_tied_and_a_lazy_layer_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = model[0].weight
+    initializers.normal(std=1.0)(model)
+    assert model[1].weight is model[0].weight
+    with pytest.raises(ValueError, match="run the model once"):
+        initializers.normal()(nn.LazyLinear(3))

@@ -7,9 +7,29 @@ from typing import Any
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, MultiStepLR, SequentialLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    SequentialLR,
+    StepLR,
+)
 
-from d2lcli.optim.schedules import constant, cosine, multistep, warmup, warmup_cosine
+from d2lcli.optim.schedules import (
+    constant,
+    cosine,
+    exponential,
+    factor,
+    multistep,
+    piecewise,
+    polynomial,
+    sqrt,
+    step,
+    warmup,
+    warmup_cosine,
+)
 
 
 def rates_of_torch(make: Callable[[torch.optim.Optimizer], LRScheduler], lr: float, steps: int) -> list[float]:
@@ -88,3 +108,49 @@ def test_a_warmup_as_long_as_the_schedule_ends_at_the_final_rate() -> None:
 def test_a_bad_option_is_refused(build: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**options)
+
+
+def test_closed_forms_from_0_to_100() -> None:
+    for t in range(101):
+        assert sqrt(0.3)(t) == pytest.approx(0.3 / math.sqrt(t + 1), rel=1e-14)
+        assert factor(2.0, factor=0.9, min_lr=1e-2)(t) == pytest.approx(max(1e-2, 2.0 * 0.9**t), rel=1e-14)
+        assert exponential(0.3, decay=0.1)(t) == pytest.approx(0.3 * math.exp(-0.1 * t), rel=1e-14)
+        assert polynomial(0.3, alpha=0.7, beta=0.2)(t) == pytest.approx(0.3 / (0.2 * t + 1) ** 0.7, rel=1e-14)
+        assert step(0.3, every=4, factor=0.9)(t) == pytest.approx(0.3 * 0.9 ** math.floor(t / 4), rel=1e-14)
+    assert factor(2.0)(0) == 2.0  # the formula's, not the 1.8 of the book's class, which multiplies first
+    assert factor(1e-9, min_lr=1e-3)(5) == 1e-9  # a floor above lr does not raise it
+
+
+def test_piecewise_at_its_boundaries() -> None:
+    rate = piecewise(0.4, milestones=[2, 5], factors=[0.5, 0.25])
+    assert [rate(t) for t in range(8)] == pytest.approx([0.4, 0.4, 0.2, 0.2, 0.2, 0.1, 0.1, 0.1])
+    for milestones, factors in (([5, 2], [1, 1]), ([2, 2], [1, 1]), ([-1], [1]), ([2], [1, 1]), ([2], [-1.0])):
+        with pytest.raises(ValueError, match=r"milestones|factors"):
+            piecewise(0.4, milestones=milestones, factors=factors)
+
+
+def test_exponential_and_step_equal_torch() -> None:
+    def decaying(optimizer: torch.optim.Optimizer) -> LRScheduler:
+        return ExponentialLR(optimizer, math.exp(-0.1))
+
+    def stepping(optimizer: torch.optim.Optimizer) -> LRScheduler:
+        return StepLR(optimizer, 4, gamma=0.9)
+
+    assert [exponential(0.3)(t) for t in range(50)] == pytest.approx(rates_of_torch(decaying, 0.3, 50), rel=1e-12)
+    assert [step(0.3)(t) for t in range(50)] == pytest.approx(rates_of_torch(stepping, 0.3, 50), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [
+        (factor, {"factor": 1.5}),
+        (factor, {"min_lr": -1.0}),
+        (exponential, {"decay": -1.0}),
+        (polynomial, {"alpha": -1.0}),
+        (polynomial, {"beta": math.inf}),
+        (step, {"every": 0}),
+    ],
+)
+def test_values_out_of_range(build: Callable[..., Any], options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        build(0.1, **options)
