@@ -132,6 +132,21 @@ CIFAR10 = Source(
     url="https://www.cs.toronto.edu/~kriz/",
 )
 
+AIRFOIL = Source(
+    "airfoil",
+    (
+        DataFile(
+            "airfoil_self_noise.dat",
+            59984,
+            "74c75fd71783f1e6b71f8a622b993dc592897a97cd689c5090a07147a1b097b3",
+            "b12d5b7b475ec7b3971d97f21e377414",
+        ),
+    ),
+    "CC BY 4.0, Brooks, Pope and Marcolini 1989 (UCI)",
+    folders=("airfoil", "book"),
+    url="http://d2l-data.s3-accelerate.amazonaws.com/",
+)
+
 AMES = Source(
     "ames",
     (DataFile("ames.csv.gz", 1329400, "fffc39d8da28326db8f32c310aaad9ae4054d0d0d31e5567b095707650be30b8"),),
@@ -140,4 +155,4 @@ AMES = Source(
     folders=("ames",),
 )
 
-SOURCES = {source.name: source for source in (FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AMES)}
+SOURCES = {source.name: source for source in (FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AIRFOIL, AMES)}

@@ -17,7 +17,7 @@ from d2lcli.data.loader import Loader
 from d2lcli.errors import NonFiniteError
 from d2lcli.optim.constraints import add_penalties, project_ball
 from d2lcli.training import nonfinite, signals
-from d2lcli.training.build import Run
+from d2lcli.training.build import Run, naming_key
 from d2lcli.training.checkpoint import Checkpoints, all_finite
 from d2lcli.training.evaluate import Evaluation, Interrupted, evaluate_model
 from d2lcli.training.logbook import Logbook
@@ -179,7 +179,8 @@ class Trainer:
             if self.weighted:
                 loss = loss * self._weight(index, batch[1].shape[0])
             if self.second_order:
-                self.second_order(loss)
+                with naming_key("optim"):
+                    self.second_order(loss)
             else:
                 (run.scaler.scale(loss) if run.scaler else loss).backward()
 

@@ -57,7 +57,7 @@ def learning_rates(values: Mapping[str, Any]) -> Rates:
 def _updates(values: Mapping[str, Any]) -> tuple[int, int]:
     """Updates of one pass over the data, and of the run."""
     device = torch.device("cpu")
-    loader = make_loader(values, build_data(values), "train", device, Single(device), training=True)
+    loader = make_loader(values, build_data(values), "train", device, Single(), training=True)
     return count_updates(values, len(loader))
 
 

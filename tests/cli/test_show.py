@@ -117,7 +117,10 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, lines)) <= 120
 
 
-def test_long_names_are_cut_at_their_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_names_are_cut_at_their_beginning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     show(["model=vit_b_16"], json_output=False, config_file=None)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 120
