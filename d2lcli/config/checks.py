@@ -8,6 +8,7 @@ from d2lcli.config.problems import Problems
 from d2lcli.config.schema import GROUPS, hardware_parameters, node_parameters, run_parameters
 from d2lcli.errors import clean, nearest
 from d2lcli.registry import LOSSES, METRICS, MODELS, Registry
+from d2lcli.registry.losses import loss_options
 from d2lcli.registry.options import check_options, check_value, show
 from d2lcli.registry.signatures import Parameter
 
@@ -86,8 +87,8 @@ class _Check:
     def task(self) -> None:
         """The names in the task's node: a loss, and metrics with their options."""
         loss, metrics = self.get("task", "loss"), self.get("task", "metrics")
-        if isinstance(loss, str) and loss not in LOSSES:
-            self.add(("task", "loss"), _unknown(loss, LOSSES))
+        if ("task", "loss") not in self.bad:
+            self.loss(loss)
         names = [self.metric(item) for item in metrics] if isinstance(metrics, list | tuple) else []
         monitor = self.get("monitor")
         names = [name for name in names if name and METRICS.describe(name).comparable]
@@ -97,6 +98,16 @@ class _Check:
                 ("monitor",),
                 f"{show(monitor)} is no value of this task that decides (known: {known}){nearest(monitor, names)}",
             )
+
+    def loss(self, item: Any) -> None:
+        """Check the loss and its options."""
+        options = dict(item) if isinstance(item, Mapping) else {"name": item}
+        name = options.pop("name", None)
+        if not isinstance(name, str) or name not in LOSSES:
+            self.add(("task", "loss"), _unknown(name, LOSSES))
+            return
+        for reason in check_options(options, loss_options(name), f"loss '{name}'"):
+            self.add(("task", "loss"), reason)
 
     def metric(self, item: Any) -> str:
         """Check one entry of the list of metrics; its name."""

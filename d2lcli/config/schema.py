@@ -105,9 +105,9 @@ class SchedulerKeys:
 
 @dataclass(frozen=True)
 class TaskKeys:
-    """A name from the losses; names from the metrics, or mappings of a name and its options."""
+    """A loss and metrics: names, or mappings of a name and its options."""
 
-    loss: str
+    loss: str | Mapping[str, str | bool | int | float]
     metrics: Sequence[str | Mapping[str, str | bool | int | float]]
 
 

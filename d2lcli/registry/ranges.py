@@ -64,6 +64,10 @@ RANGES: dict[str, Range] = {
     "beta": _NOT_NEGATIVE,
     "every": _COUNT,
     "max_update": _COUNT,
+    # losses
+    "delta": _POSITIVE,
+    "variance": _POSITIVE,
+    "class_weights": _NOT_NEGATIVE,
     # the run
     "seed": Range(0, LARGEST_INT),
     "cv": Range(2, MANY),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 
 from d2lcli.errors import DataError
@@ -72,6 +73,9 @@ class Supervised:
         inputs, targets = batch
         outputs = model(inputs)
         return self.loss(outputs, targets, reduction="none"), outputs, targets
+
+    def prepare(self, targets: Tensor, num_outputs: int, device: torch.device) -> None:
+        """Take from the training targets what the training loss depends on; by default nothing."""
 
     def check(self, shape: Sequence[int], num_outputs: int, targets: Tensor) -> None:
         """Refuse data that does not fit, before anything is trained on it.

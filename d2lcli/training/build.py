@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -94,6 +95,8 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
         still = freeze(model, values["freeze"])
     task = build_task(values)
     check_task(task, values, dataset)
+    with naming_key("task"):
+        task.prepare(dataset.train.targets, dataset.num_outputs, device)
     precision = pick_precision(values["hardware"]["precision"], device, model)
     accumulate = _accumulate(values, len(train))
     per_epoch, total = count_updates(values, len(train))
@@ -250,7 +253,10 @@ def build_task(values: Mapping[str, Any]) -> Any:
     """The task with its loss and metrics."""
     node = values["task"]
     metrics = [METRICS.build(**({"name": item} if isinstance(item, str) else item)) for item in node["metrics"]]
-    return _part(TASKS, dict(node) | {"loss": LOSSES.get(node["loss"]), "metrics": metrics})
+    chosen = {"name": node["loss"]} if isinstance(node["loss"], str) else node["loss"]
+    options = {key: value for key, value in chosen.items() if key != "name"}
+    loss = LOSSES.get(chosen["name"])
+    return _part(TASKS, dict(node) | {"loss": partial(loss, **options) if options else loss, "metrics": metrics})
 
 
 def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:

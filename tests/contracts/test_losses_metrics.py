@@ -1,5 +1,7 @@
 """What every registered loss and metric must do."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from d2lcli.registry import LOSSES, METRICS
 from d2lcli.tasks.metrics import Metric
 
-LABELLED = {"cross_entropy", "accuracy", "top_k", "confusion_matrix"}
+LABELLED = {"cross_entropy", "binary_cross_entropy", "accuracy", "top_k", "confusion_matrix"}
 
 
 def batch(name: str, n: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -20,7 +22,11 @@ def batch(name: str, n: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def perfect(name: str) -> tuple[Tensor, Tensor]:
     targets = batch(name)[1]
-    return (torch.nn.functional.one_hot(targets, 6).double() * 50, targets) if name in LABELLED else (targets, targets)
+    return (
+        (torch.nn.functional.one_hot(targets, 6).double() * 100 - 50, targets)
+        if name in LABELLED
+        else (targets, targets)
+    )
 
 
 every_loss = pytest.mark.parametrize("name", LOSSES.names())
@@ -48,7 +54,8 @@ def test_the_gradient_of_a_loss(name: str) -> None:
 def test_a_loss_is_least_where_the_outputs_are_right(name: str) -> None:
     loss = LOSSES.get(name)
     right, wrong = loss(*perfect(name)).item(), loss(*batch(name)).item()
-    assert right == pytest.approx(0.0, abs=1e-9) and wrong > 0
+    least = 0.5 * math.log(2 * math.pi) if name == "gaussian_nll" else 0.0  # a density, at its peak
+    assert right == pytest.approx(least, abs=1e-9) and wrong > least
 
 
 @every_metric

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 import torch
 
-from d2lcli.tasks.losses import Reduction, cross_entropy, half_mse, mse
+from d2lcli.tasks.classification import classification
+from d2lcli.tasks.losses import (
+    Reduction,
+    binary_cross_entropy,
+    cross_entropy,
+    gaussian_nll,
+    half_mse,
+    huber,
+    mse,
+)
 
 
 def test_squared_errors_by_hand() -> None:
@@ -108,3 +117,63 @@ def test_half_precision_outputs_are_computed_with_in_float32(dtype: torch.dtype)
     loss.backward()
     assert outputs.grad is not None and outputs.grad.dtype == dtype
     assert cross_entropy(torch.zeros(1, 3, dtype=dtype), torch.tensor([0])).dtype == torch.float32
+
+
+def test_gaussian_likelihood_is_torchs_distribution() -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs, targets = (torch.randn(9, generator=generator, dtype=torch.float64) for _ in range(2))
+    expected = -torch.distributions.Normal(outputs, math.sqrt(0.3)).log_prob(targets)
+    torch.testing.assert_close(gaussian_nll(outputs, targets, reduction="none", variance=0.3), expected)
+    with pytest.raises(ValueError, match="variance"):
+        gaussian_nll(outputs, targets, variance=0.0)
+
+
+def test_huber_by_hand() -> None:
+    outputs, targets = torch.tensor([0.5, -3.0, 2.0]), torch.zeros(3)
+    expected = [0.125, 2 * (3 - 1), 2.0]  # at delta = 2 both forms meet: 2^2 / 2 = 2 (2 - 1)
+    assert huber(outputs, targets, reduction="none", delta=2.0).tolist() == pytest.approx(expected)
+    with pytest.raises(ValueError, match="delta"):
+        huber(outputs, targets, delta=-1.0)
+
+
+def test_binary_cross_entropy_by_hand() -> None:
+    logits = torch.tensor([[0.0, math.log(3)], [1000.0, -1000.0]])
+    labels = torch.tensor([[0.0, 1.0], [1.0, 1.0]])
+    values = binary_cross_entropy(logits, labels, reduction="none").tolist()
+    assert values == pytest.approx([(math.log(2) + math.log(4 / 3)) / 2, 500.0])
+    one_hot = binary_cross_entropy(logits, torch.tensor([1, 0]))
+    assert one_hot.item() == pytest.approx((values[0] + 0.0) / 2)
+    column = binary_cross_entropy(torch.tensor([[2.0], [-1.0]]), torch.tensor([1, 0]))
+    assert column.item() == pytest.approx((math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 2)
+    smoothed = binary_cross_entropy(torch.tensor([0.3]), torch.tensor([1.0]), label_smoothing=0.2)
+    direct = binary_cross_entropy(torch.tensor([0.3]), torch.tensor([0.9]))
+    assert smoothed.item() == pytest.approx(direct.item())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_are_torchs_but_for_the_mean(smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(8, 3, generator=generator, dtype=torch.float64)
+    labels = torch.randint(3, (8,), generator=generator)
+    weights = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    ours = cross_entropy(logits, labels, label_smoothing=smoothing, class_weights=weights)
+    theirs = torch.nn.functional.cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing)
+    torch.testing.assert_close(ours, theirs / 8)
+
+
+def test_balanced_weights_let_classes_count_the_same() -> None:
+    """scikit-learn's rule n / (C n_c): 6 of class 0, 2 of class 1 give 2/3 and 2."""
+    task = classification(cross_entropy, class_weights="balanced")
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    task.prepare(labels, 2, torch.device("cpu"))
+    values = task.training_loss(torch.zeros(8, 2), labels, reduction="none")
+    assert values.tolist() == pytest.approx([math.log(2) * 2 / 3] * 6 + [math.log(2) * 2] * 2)
+    assert task.loss(torch.zeros(8, 2), labels).item() == pytest.approx(math.log(2))
+    with pytest.raises(ValueError, match="class 2 has no training example"):
+        classification(cross_entropy, class_weights="balanced").prepare(labels, 3, torch.device("cpu"))
+    with pytest.raises(ValueError, match="2 numbers for 3 classes"):
+        classification(cross_entropy, class_weights=[1.0, 2.0]).prepare(labels, 3, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"-1\.0 must be at least 0"):
+        classification(cross_entropy, class_weights=[-1.0, 2.0])
+    with pytest.raises(ValueError, match="a loss that knows it"):
+        classification(mse, class_weights="balanced")
