@@ -122,11 +122,16 @@ def evaluate(
         str, typer.Option("--checkpoint", metavar="NAME", help="best, last, a step or a path.")
     ] = "best",
     split: Annotated[str, typer.Option("--split", metavar="NAME", help="val or train.")] = "val",
+    label_shift: Annotated[
+        bool,
+        typer.Option("--label-shift", help="Estimate how often each class occurs in the data, and correct for it."),
+    ] = False,
     json_output: Json = False,
 ) -> Any:
     """Evaluate a checkpoint of a run, with confidence intervals.
 
     \b
+      d2l evaluate runs/lenet data=image_folder data.path=DIR --label-shift
       d2l evaluate runs/lenet
       d2l evaluate runs/lenet --checkpoint last task.metrics='[accuracy,{name: top_k, k: 3}]'
     """
@@ -135,7 +140,9 @@ def evaluate(
     words = [str(run), *(overrides or [])]  # a run may stand after an override
     first = next((word for word in words if "=" not in word and not word.startswith("~")), words[0])
     words.remove(first)
-    return body(Path(first), words, checkpoint=checkpoint, split=split, json_output=json_output)
+    return body(
+        Path(first), words, checkpoint=checkpoint, split=split, label_shift=label_shift, json_output=json_output
+    )
 
 
 @app.command()

@@ -6,13 +6,23 @@ from typing import Any
 
 
 def evaluate(
-    run: Path, overrides: list[str], *, checkpoint: str = "best", split: str = "val", json_output: bool = False
+    run: Path,
+    overrides: list[str],
+    *,
+    checkpoint: str = "best",
+    split: str = "val",
+    label_shift: bool = False,
+    json_output: bool = False,
 ) -> None:
     """Evaluate a run's checkpoint on a split and print its metrics with 95 % confidence intervals."""
     from d2lcli.training.files import finite
     from d2lcli.training.plan import changed_config
 
     values = changed_config(run, overrides)  # a mistake in it costs no import of torch
+
+    if label_shift:
+        _label_shift(run, values, checkpoint, split, json_output)
+        return
 
     from d2lcli.training import judge
 
@@ -26,6 +36,29 @@ def evaluate(
             print(f"  {name:<18} {value:.5g}{_interval(found.intervals.get(name))}")
         else:
             _print_matrix(name, value)
+
+
+def _label_shift(run: Path, values: dict[str, Any], checkpoint: str, split: str, json_output: bool) -> None:
+    """How often each class seems to occur in the data, and the accuracy when the predictions take that into account."""
+    from d2lcli.commands.terminal import print_table
+    from d2lcli.training.label_shift import assess_label_shift
+    from d2lcli.training.plan import changed_config
+
+    report = assess_label_shift(run, changed_config(run, []), values, checkpoint=checkpoint, split=split)
+    if json_output:
+        print(json.dumps(report))
+        return
+    print(f"{report['checkpoint']} on {report['examples']:,} {split} examples of {values['data']['name']}\n")
+    names = report["classes"] or range(len(report["shares"]))
+    rows = [
+        [str(name), f"{share:.3f}", f"{weight:.3f}"]
+        for name, share, weight in zip(names, report["shares"], report["weights"], strict=True)
+    ]
+    print_table(["class", "share here", "over validation"], rows, right=["share here", "over validation"])
+    print(
+        f"\naccuracy {report['accuracy']:.4f}, with predictions corrected by these {report['corrected_accuracy']:.4f}"
+    )
+    print(f"to train for them: task.class_weights=[{','.join(row[2] for row in rows)}]")
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

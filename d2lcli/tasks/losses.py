@@ -87,7 +87,7 @@ def gaussian_nll(outputs: Tensor, targets: Tensor, *, reduction: Reduction = "me
 
 
 def huber(outputs: Tensor, targets: Tensor, *, reduction: Reduction = "mean", delta: float = 1.0) -> Tensor:
-    """e^2 / 2 for errors |e| <= delta, delta (|e| - delta / 2) beyond: no outlier pulls harder than delta (Huber, 1964).
+    """e^2 / 2 for errors |e| <= delta, delta (|e| - delta / 2) beyond, so that outliers pull less (Huber, 1964).
 
     Args:
         outputs, targets, reduction: as for `mse`.

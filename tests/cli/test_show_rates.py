@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from runs import d2l
 
 pytest.importorskip("matplotlib")
@@ -25,6 +26,6 @@ def test_a_schedule_by_update_is_as_long_as_the_run(tmp_path: Path) -> None:
     done = d2l("show", *words, "scheduler=warmup_cosine", "scheduler.warmup_steps=10", "--plot", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "warmup_cosine, 30 steps" in done.stdout
-    rows = dict(line.split() for line in done.stdout.splitlines() if line[:1].isdigit())
+    rows = dict(line.split() for line in done.stdout.splitlines() if line.strip()[:1].isdigit())
     assert float(rows["0"]) == 0 and float(rows["10"]) == 0.2 and float(rows["29"]) < 0.002
     assert (tmp_path / "learning_rate.png").exists()

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "d2lcli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 PARTS = {"models", "optim", "data", "tasks", "parallel"}
-ENGINES = {"training", "generation", "hpo", "hardware"}
+ENGINES = {"training", "diagnosis", "generation", "hpo", "hardware"}
 GROUND = {"registry", "config"}
 ALLOWED = {
     "errors": set(),
@@ -19,6 +19,7 @@ ALLOWED = {
     "registry": {"errors"},
     "config": {"errors", "registry"},
     "training": {"errors", "registry", "config", "nn", *PARTS},
+    "diagnosis": {"errors", "registry", "config", "training", "nn", *PARTS},
     "generation": {"errors", "registry", "config", "training", "nn", *PARTS},
     "hpo": {"errors", "registry", "config", "training", *PARTS},
     "hardware": {"errors", "registry", "config", "models", "nn"},
