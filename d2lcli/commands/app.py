@@ -146,6 +146,31 @@ def evaluate(
 
 
 @app.command()
+def diagnose(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)],
+    overrides: Overrides = None,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="NAME", help="best, last, a step or a path.")
+    ] = "last",
+    batches: Annotated[int, typer.Option("--batches", min=2, help="Training batches to look at.")] = 8,
+    plot: Annotated[bool, typer.Option("--plot", help="Also draw a picture into RUN/plots.")] = False,
+    json_output: Json = False,
+) -> Any:
+    """Say what is wrong with a run: gradients, activations, saturated and dead units, steps, spectra, curvature.
+
+    \b
+      d2l diagnose runs/lenet
+      d2l diagnose runs/lenet --checkpoint best --plot
+    """
+    from d2lcli.commands.diagnose import diagnose as body
+
+    words = [str(run), *(overrides or [])]  # a run may stand after an override
+    first = next((word for word in words if "=" not in word and not word.startswith("~")), words[0])
+    words.remove(first)
+    return body(Path(first), words, checkpoint=checkpoint, batches=batches, plot=plot, json_output=json_output)
+
+
+@app.command()
 def show(
     overrides: Overrides = None,
     config_file: ConfigFile = None,

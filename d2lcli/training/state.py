@@ -77,7 +77,7 @@ def restore(run: Run, snapshot: Snapshot) -> Position:
     """
     state = snapshot.state
     load_weights(run.model, snapshot.tensors.get("model", {}), snapshot)
-    _load_optimizer(run, snapshot)
+    load_optimizer(run, snapshot)
     if run.ema:
         if "ema" not in snapshot.tensors:
             raise CheckpointError(f"checkpoint {clean(snapshot.path)}: holds no averaged weights, but `ema` is set")
@@ -165,8 +165,12 @@ def _optimizer_state(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, numbers
 
 
-def _load_optimizer(run: Run, snapshot: Snapshot) -> None:
-    """Copy the stored slots into those that the optimizer made at its construction."""
+def load_optimizer(run: Run, snapshot: Snapshot) -> None:
+    """Copy the stored slots into those that the optimizer made at its construction.
+
+    Raises:
+        CheckpointError: they are of another optimizer, or of other shapes.
+    """
     tensors, numbers = _optimizer_state(run)
     stored, stored_numbers = snapshot.tensors.get("optimizer", {}), snapshot.state["optimizer"]
     if set(tensors) != set(stored) or set(numbers) != set(stored_numbers):
