@@ -104,12 +104,7 @@ def huber(outputs: Tensor, targets: Tensor, *, reduction: Reduction = "mean", de
 
 
 def binary_cross_entropy(
-    outputs: Tensor,
-    targets: Tensor,
-    *,
-    reduction: Reduction = "mean",
-    label_smoothing: float = 0.0,
-    weight: Tensor | None = None,
+    outputs: Tensor, targets: Tensor, *, reduction: Reduction = "mean", label_smoothing: float = 0.0
 ) -> Tensor:
     """-t log sigmoid(o) - (1 - t) log(1 - sigmoid(o)), averaged over the outputs: each is a question of its own.
 

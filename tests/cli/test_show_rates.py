@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 
 import pytest
-
 from runs import d2l
 
 pytest.importorskip("matplotlib")

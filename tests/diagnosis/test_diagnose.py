@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from runs import d2l, train
 from torch import nn
 
 from d2lcli.diagnosis.report import Diagnosis, diagnose
@@ -13,7 +14,6 @@ from d2lcli.diagnosis.signals import noise_scale, observe
 from d2lcli.tasks.losses import mse
 from d2lcli.tasks.regression import regression
 from d2lcli.training.plan import changed_config
-from runs import d2l, train
 
 DEEP = f"model.hidden={[16] * 20}".replace(" ", "")
 QUICK = ("data.limit=1000", "hardware=cpu", "hardware.threads=1", "steps=3")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs import d2l, train
 from torch import nn
 
 from d2lcli.errors import ConfigError
 from d2lcli.training.label_shift import Reweighted, assess_label_shift
 from d2lcli.training.plan import changed_config
-from runs import d2l, train
 
 
 def table(path: Path, rows: int, share: float, seed: int) -> Path:

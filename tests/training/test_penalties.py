@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy
 import torch
+from runs import MLP, assert_equal, outcome, resume, train, weights
 from safetensors.torch import load_file
 
 from d2lcli.config import compose
 from d2lcli.training.build import build
-from runs import MLP, assert_equal, outcome, resume, train, weights
 
 WHOLE = ("model=linear_regression", "data.limit=100", "hardware=cpu", "hardware.threads=1", "epochs=1")
 
