@@ -45,14 +45,14 @@ def _show_rates(values: dict[str, Any], json_output: bool) -> None:
     from d2lcli.training.rates import learning_rates, plot_rates
 
     found = learning_rates(values)
-    path = plot_rates(found, Path("learning_rate.png"))
     if json_output:
+        path = plot_rates(found, Path("learning_rate.png"))
         print_json({"scheduler": found.scheduler, "interval": found.interval, "rates": found.rates, "plot": str(path)})
         return
     print(f"{found.scheduler}, {len(found.steps):,} {found.interval}s\n")
     rows = [[step, f"{rate:.6g}"] for step, rate in found.landmarks()]
     print_table([found.interval, "learning rate"], rows, right=["learning rate"])
-    print(f"\n{path}")
+    print(f"\n{plot_rates(found, Path('learning_rate.png'))}")  # last: without matplotlib the table is there
 
 
 def _print_tables(report: Mapping[str, Any]) -> None:

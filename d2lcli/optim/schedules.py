@@ -192,12 +192,14 @@ def step(lr: float, every: int = 4, factor: float = 0.9) -> Schedule:
     Args:
         lr: learning rate at first.
         every: steps between two changes, at least 1.
-        factor: at least 0.
+        factor: from 0 to 1.
 
     Raises:
         ValueError: a value out of range.
     """
     _check_rates(lr=lr, factor=factor)
+    if factor > 1:
+        raise ValueError(f"factor={factor!r} must be from 0 to 1")
     if every < 1:
         raise ValueError(f"every={every} must be at least 1")
     return lambda step: lr * factor ** (step // every)

@@ -149,6 +149,7 @@ def test_exponential_and_step_equal_torch() -> None:
         (polynomial, {"alpha": -1.0}),
         (polynomial, {"beta": math.inf}),
         (step, {"every": 0}),
+        (step, {"factor": 1.1}),
     ],
 )
 def test_values_out_of_range(build: Callable[..., Any], options: dict[str, Any]) -> None:
