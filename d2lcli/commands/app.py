@@ -126,13 +126,17 @@ def evaluate(
         bool,
         typer.Option("--label-shift", help="Estimate how often each class occurs in the data, and correct for it."),
     ] = False,
+    drift: Annotated[
+        bool, typer.Option("--drift", help="Read the data as a stream, and say where the loss begins to rise.")
+    ] = False,
     json_output: Json = False,
 ) -> Any:
     """Evaluate a checkpoint of a run, with confidence intervals.
 
     \b
-      d2l evaluate runs/lenet data=image_folder data.path=DIR --label-shift
       d2l evaluate runs/lenet
+      d2l evaluate runs/lenet data=image_folder data.path=DIR --label-shift
+      d2l evaluate runs/lenet data=image_folder data.path=DIR --drift
       d2l evaluate runs/lenet --checkpoint last task.metrics='[accuracy,{name: top_k, k: 3}]'
     """
     from d2lcli.commands.evaluate import evaluate as body
@@ -140,9 +144,10 @@ def evaluate(
     words = [str(run), *(overrides or [])]  # a run may stand after an override
     first = next((word for word in words if "=" not in word and not word.startswith("~")), words[0])
     words.remove(first)
-    return body(
-        Path(first), words, checkpoint=checkpoint, split=split, label_shift=label_shift, json_output=json_output
-    )
+    if label_shift and drift:
+        raise typer.BadParameter("--label-shift and --drift are two questions: ask them one after the other")
+    question = "label_shift" if label_shift else "drift" if drift else ""
+    return body(Path(first), words, checkpoint=checkpoint, split=split, question=question, json_output=json_output)
 
 
 @app.command()

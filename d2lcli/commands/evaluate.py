@@ -11,7 +11,7 @@ def evaluate(
     *,
     checkpoint: str = "best",
     split: str = "val",
-    label_shift: bool = False,
+    question: str = "",
     json_output: bool = False,
 ) -> None:
     """Evaluate a run's checkpoint on a split and print its metrics with 95 % confidence intervals."""
@@ -20,8 +20,9 @@ def evaluate(
 
     values = changed_config(run, overrides)  # a mistake in it costs no import of torch
 
-    if label_shift:
-        _label_shift(run, values, checkpoint, split, json_output)
+    if question:
+        body = _label_shift if question == "label_shift" else _drift
+        body(run, values, checkpoint, split, json_output)
         return
 
     from d2lcli.training import judge
@@ -59,6 +60,23 @@ def _label_shift(run: Path, values: dict[str, Any], checkpoint: str, split: str,
         f"\naccuracy {report['accuracy']:.4f}, with predictions corrected by these {report['corrected_accuracy']:.4f}"
     )
     print(f"to train for them: task.class_weights=[{','.join(row[2] for row in rows)}]")
+
+
+def _drift(run: Path, values: dict[str, Any], checkpoint: str, split: str, json_output: bool) -> None:
+    """Where in the data, read as a stream, the loss rises above what it was in validation."""
+    from d2lcli.training.drift import watch
+    from d2lcli.training.plan import changed_config
+
+    report = watch(run, changed_config(run, []), values, checkpoint=checkpoint, split=split)
+    if json_output:
+        print(json.dumps(report))
+        return
+    print(f"{report['checkpoint']} on {report['examples']:,} {split} examples of {values['data']['name']}, as a stream")
+    print(f"  loss {report['loss']:.5g}, in validation {report['reference']:.5g}")
+    alarms = report["alarms"]
+    shown = ", ".join(f"{place:,}" for place in alarms[:10]) + (", ..." if len(alarms) > 10 else "")
+    said = f"drift alarms: {len(alarms)}, at example {shown}" if alarms else "no drift alarm: the loss has not risen"
+    print(f"  {said}")
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

@@ -1,6 +1,7 @@
 """`d2l show KEY=VALUE...`: a model's layers, shapes, parameters, multiply-adds and memory, without data."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def _show_rates(values: dict[str, Any], json_output: bool) -> None:
 
     found = learning_rates(values)
     if json_output:
-        path = plot_rates(found, Path("learning_rate.png"))
-        print_json({"scheduler": found.scheduler, "interval": found.interval, "rates": found.rates, "plot": str(path)})
+        print_json(asdict(found))
+        plot_rates(found, Path("learning_rate.png"))
         return
     print(f"{found.scheduler}, {len(found.steps):,} {found.interval}s\n")
     rows = [[step, f"{rate:.6g}"] for step, rate in found.landmarks()]

@@ -11,7 +11,7 @@ from torch import Tensor
 from d2lcli.data.dataset import Dataset, Split
 from d2lcli.data.folds import fold_rows
 from d2lcli.data.splitting import check_share, hash_order
-from d2lcli.data.table import MISSING, Table, encode_features, parse_numbers, read_table
+from d2lcli.data.table import MISSING, Table, encode_features, join_rows, parse_numbers, read_table
 from d2lcli.errors import DataError, clean, nearest
 
 TargetType = Literal["auto", "number", "class"]
@@ -27,6 +27,7 @@ def csv(
     val_share: float = 0.2,
     folds: int | None = None,
     fold: int = 0,
+    deployed: str | None = None,
 ) -> Dataset:
     """Numbers are standardised by the training rows, text becomes one-hot, and a missing cell is marked as such.
 
@@ -41,6 +42,8 @@ def csv(
         val_share: the share of rows that validate, between 0 and 1.
         folds: k; all rows are then parted into k folds instead.
         fold: which one of them validates, 0 .. k - 1.
+        deployed: a file of rows that the model will meet in use, with the same columns, the target's or not; training
+            rows then count by how much likelier they are there (covariate shift, d2l 4.7).
 
     Raises:
         ValueError: path or target not given, no such column, or an option out of range.
@@ -64,7 +67,16 @@ def csv(
         train, val = fold_rows(order, folds, fold)
     if not train:
         raise DataError(f"{clean(path)}: {len(order)} row of data leaves the training split empty")
-    inputs = encode_features(table, [name for name in table.names if name != target], train)
+    features = [name for name in table.names if name != target]
+    files = {table.path: hashlib.sha256(content).hexdigest()}
+    in_use = None
+    if deployed is None:
+        inputs = encode_features(table, features, train)
+    else:
+        content, other = _read(deployed, delimiter, header, "data.deployed")
+        files[other.path] = hashlib.sha256(content).hexdigest()
+        both = encode_features(join_rows(table, other, features), features, train)
+        inputs, in_use = both[: len(table.rows)], both[len(table.rows) :]
     targets, classes = _targets(table, target, target_type)
     return Dataset(
         "csv",
@@ -73,8 +85,9 @@ def csv(
         (inputs.shape[1],),
         len(classes) or 1,
         classes,
-        files={table.path: hashlib.sha256(content).hexdigest()},
+        files=files,
         found=table.path,
+        deployed=in_use,
     )
 
 
@@ -82,13 +95,13 @@ def _split(inputs: Tensor, targets: Tensor, rows: Sequence[int], name: str, sour
     return Split(inputs[list(rows)], targets[list(rows)], name=name, source=source)
 
 
-def _read(path: str | None, delimiter: str, header: bool) -> tuple[bytes, Table]:
+def _read(path: str | None, delimiter: str, header: bool, key: str = "data.path") -> tuple[bytes, Table]:
     if path is None:
         raise ValueError("path is not given: name the file with data.path=FILE")
     file = Path(path)
     try:
         if not file.is_file():
-            raise DataError(f"data.path: '{clean(path)}' is not an existing file")
+            raise DataError(f"{key}: '{clean(path)}' is not an existing file")
         content = file.read_bytes()
     except OSError as error:
         raise DataError(f"{clean(path)}: cannot be read: {error.strerror or clean(error)}") from error

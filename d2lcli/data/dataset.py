@@ -67,6 +67,7 @@ class Split:
         name: train or val.
         source: where the examples were found, for messages.
         mix: applied to batches after `augment`, in training only; None in a validation split.
+        weights: (n,) float32, what each example counts in the training loss; None for 1.
     """
 
     inputs: Tensor | ImageReader
@@ -76,6 +77,7 @@ class Split:
     name: str = "train"
     source: str = ""
     mix: MixFunction | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -83,7 +85,8 @@ class Split:
     def head(self, n: int) -> "Split":
         """The first `n` examples, or all where there are fewer."""
         inputs = self.inputs[:n] if isinstance(self.inputs, Tensor) else self.inputs.head(n)
-        return replace(self, inputs=inputs, targets=self.targets[:n])
+        weights = self.weights[:n] if self.weights is not None else None
+        return replace(self, inputs=inputs, targets=self.targets[:n], weights=weights)
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class Dataset:
         classes: the names of the classes in the order of their indices; empty for regression.
         files: path -> SHA-256 of that file's bytes; of a folder of images, of the names and sizes in it.
         found: where the data came from, in words.
+        deployed: inputs (m, ...) of the domain where the model will be used, without labels; None where it is the
+            domain of the training split.
     """
 
     name: str
@@ -109,6 +114,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     found: str = ""
+    deployed: Tensor | None = None
 
     def head(self, n: int) -> "Dataset":
         """The first `n` examples of each split."""

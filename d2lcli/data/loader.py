@@ -136,7 +136,9 @@ class Loader:
                 f"batch_size is {self.batch_size}, fewer than the {self.world_size} processes that share it"
             )
         if self.batch_size > n and self.shuffle:
-            raise ValueError(f"batch_size is {self.batch_size}, but {where} has only {n} examples")
+            raise ValueError(
+                f"batch_size is {self.batch_size}, but {where} has only {n} examples; give data.batch_size={n} or less"
+            )
         if self.batch_size > n and drop_last:
             raise ValueError(
                 f"drop_last with batch_size {self.batch_size} leaves nothing of the {n} examples of {where}"
@@ -166,7 +168,7 @@ class Loader:
         if mix is None:
             return batches
         drawn = mix.draw(len(self), stream_seed(self.seed, epoch, "mixing"))[start:]
-        return (mix(inputs, targets, chance) for (inputs, targets), chance in zip(batches, drawn))
+        return (mix(batch[0], batch[1], chance) for batch, chance in zip(batches, drawn))
 
     def _bounds(self, start: int) -> Iterator[tuple[int, int]]:
         for index in range(start, len(self)):

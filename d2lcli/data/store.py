@@ -4,7 +4,7 @@ Legend: n examples, d numbers for each, m examples of a chunk, b examples of a b
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -16,12 +16,12 @@ CHUNK_BYTES = 4 << 20  # a chunk stays in the processor's cache until its batche
 DEVICE_CHUNK_BYTES = 64 << 20
 BLOCK = 4096  # rows that are prepared at a time
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]  # inputs, targets, and where the examples are weighted, their weights
 
 
-def split_pairs(inputs: Tensor, targets: Tensor, size: int) -> Iterator[Batch]:
-    """Views of `size` consecutive rows of both; the last may be smaller."""
-    return zip(torch.split(inputs, size), torch.split(targets, size))
+def split_rows(parts: Sequence[Tensor], size: int) -> Iterator[Batch]:
+    """Views of `size` consecutive rows of each part; the last may be smaller."""
+    return zip(*(torch.split(part, size) for part in parts))
 
 
 class MemoryStore:
@@ -48,7 +48,8 @@ class MemoryStore:
         self.resident = device.type != "cuda" or inputs.numel() * inputs.element_size() <= budget
         self.shape = inputs.shape[1:]
         self.rows = self._flatten(inputs).to(device if self.resident else "cpu")  # (n, d)
-        self.targets = split.targets.to(device if self.resident else "cpu")
+        labels = [split.targets] if split.weights is None else [split.targets, split.weights]
+        self.labels = [part.to(device if self.resident else "cpu") for part in labels]
 
     def _prepare_all(self, inputs: Tensor) -> Tensor:
         assert self.prepare is not None
@@ -77,7 +78,8 @@ class MemoryStore:
         """The batches low .. high - 1 in the stored order: plain slices, without a copy where the split is resident."""
         for low, high in bounds:
             rows = self.rows[low:high].to(self.device, non_blocking=True)
-            yield self._finish(rows, None), self.targets[low:high].to(self.device, non_blocking=True)
+            labels = (part[low:high].to(self.device, non_blocking=True) for part in self.labels)
+            yield self._finish(rows, None), *labels
 
     def gathered(self, order: Tensor, size: int, uniforms: Tensor | None) -> Iterator[Batch]:
         """Batches of `size` rows in the given order.
@@ -93,14 +95,14 @@ class MemoryStore:
         chunk_bytes = DEVICE_CHUNK_BYTES if self.rows.is_cuda else CHUNK_BYTES
         chunk = max(1, chunk_bytes // max(1, row_bytes * size)) * size
         order = order.to(self.rows.device)
-        targets = self.targets.index_select(0, order).to(self.device)
+        labels = [part.index_select(0, order).to(self.device) for part in self.labels]
         table = None if uniforms is None or self.augment is None else uniforms.to(self.device)
         buffers = self._buffers(min(chunk, len(order)))
         for turn, low in enumerate(range(0, len(order), chunk)):
             index = order[low : low + chunk]
             rows = buffers.gather(turn, self.rows, index)
             drawn = None if table is None else table.index_select(0, index.to(self.device))
-            yield from split_pairs(self._finish(rows, drawn), targets[low : low + chunk], size)
+            yield from split_rows([self._finish(rows, drawn), *(part[low : low + chunk] for part in labels)], size)
 
     def _buffers(self, count: int) -> "Buffers":
         pinned = not self.resident

@@ -116,6 +116,23 @@ def _where(table: Table, row: int, name: str) -> str:
     return f"{clean(table.path)}, line {table.lines[row]}, column '{clean(name, 80)}'"
 
 
+def join_rows(table: Table, other: Table, names: Sequence[str]) -> Table:
+    """The rows of both, with these columns alone, so that both are encoded alike.
+
+    Raises:
+        DataError: the other table lacks a column, or holds text where the first holds numbers.
+    """
+    for name in names:
+        if name not in other.names:
+            raise DataError(f"{clean(other.path)}: no column '{clean(name, 80)}', which {clean(table.path)} has")
+        kinds = ["text" if parse_numbers(one, name) is None else "numbers" for one in (table, other)]
+        if kinds[0] != kinds[1]:
+            column = f"column '{clean(name, 80)}'"
+            raise DataError(f"{clean(other.path)}: {column} holds {kinds[1]}, in {clean(table.path)} {kinds[0]}")
+    rows = [list(cells) for one in (table, other) for cells in zip(*(one.column(name) for name in names))]
+    return Table(table.path, list(names), rows, table.lines + other.lines)
+
+
 def encode_features(table: Table, names: Sequence[str], train: Sequence[int]) -> Tensor:
     """Features (n, d): numbers standardised by the training rows, text one-hot.
 

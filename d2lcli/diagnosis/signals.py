@@ -12,7 +12,7 @@ SATURATING = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
 RECTIFIED = (nn.ReLU, nn.ReLU6)
 FLAT = 0.1  # a unit counts as saturated where the slope is below this share of its largest
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 
 @dataclass

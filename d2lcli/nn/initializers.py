@@ -144,9 +144,11 @@ def _each_weight(fill: Callable[[Tensor], object]) -> Initializer:
     """An initialiser that calls `fill` on the weight of each linear and convolutional layer and zeroes the bias."""
 
     def apply(model: nn.Module) -> None:
+        drawn: set[int] = set()  # a tied weight is drawn once
         for layer in model.modules():
-            if not isinstance(layer, WEIGHTED):
+            if not isinstance(layer, WEIGHTED) or id(layer.weight) in drawn:
                 continue
+            drawn.add(id(layer.weight))
             if isinstance(layer.weight, UninitializedParameter):
                 raise ValueError("A lazy layer has no weights yet: run the model once on a batch, then initialise it.")
             fill(layer.weight)

@@ -11,7 +11,7 @@ from d2lcli.errors import DataError
 from d2lcli.tasks.metrics import Metric
 
 Loss: TypeAlias = Callable[..., Tensor]
-Batch: TypeAlias = tuple[Tensor, Tensor]
+Batch: TypeAlias = tuple[Tensor, ...]  # inputs, targets, and what each example counts, where that is not 1
 
 
 class Supervised:
@@ -61,16 +61,22 @@ class Supervised:
 
     def train_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean loss of a batch, a scalar to call backward on; those of auxiliary heads are added, weighted."""
-        inputs, targets = batch
+        inputs, targets, *weights = batch
         outputs = model(inputs)
         if not isinstance(outputs, tuple):
-            return self.training_loss(outputs, targets)
-        loss, *auxiliary = (self.training_loss(each, targets) for each in outputs)
+            return self._mean_loss(outputs, targets, *weights)
+        loss, *auxiliary = (self._mean_loss(each, targets, *weights) for each in outputs)
         return loss + self.auxiliary_weight * sum(auxiliary)
+
+    def _mean_loss(self, outputs: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The mean of w_i l_i over the examples, not over their weights: so the parts of a batch add up."""
+        if weights is None:
+            return self.training_loss(outputs, targets)
+        return (self.training_loss(outputs, targets, reduction="none") * weights).mean()
 
     def eval_step(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of each example (n,), the outputs, and the targets."""
-        inputs, targets = batch
+        inputs, targets = batch[:2]
         outputs = model(inputs)
         return self.loss(outputs, targets, reduction="none"), outputs, targets
 

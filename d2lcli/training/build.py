@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from d2lcli.data.dataset import Dataset
 from d2lcli.data.folds import take_fold
@@ -19,6 +19,7 @@ from d2lcli.parallel.single import Single
 from d2lcli.registry import DATASETS, INITIALIZERS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, STRATEGIES, TASKS
 from d2lcli.registry.core import Registry
 from d2lcli.registry.signatures import read_signature
+from d2lcli.tasks.shift import covariate_weights
 from d2lcli.training.ema import Ema
 from d2lcli.training.freezing import freeze
 from d2lcli.training.heads import head_name, set_head
@@ -85,7 +86,7 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
     device = pick_device(values["hardware"])
     strategy = _part(STRATEGIES, values["strategy"], device=device)
     prepare(values, device)
-    dataset = build_data(values)
+    dataset = weigh_examples(build_data(values))
     train = make_loader(values, dataset, "train", device, strategy, training=True)
     model = build_model(values, dataset, device)
     transfer = None
@@ -182,6 +183,14 @@ def build_data(values: Mapping[str, Any]) -> Dataset:
     if node["limit"]:
         dataset = dataset.head(node["limit"])
     return dataset
+
+
+def weigh_examples(dataset: Dataset) -> Dataset:
+    """Give training examples importance weights where the data says in what domain the model will be used."""
+    if dataset.deployed is None or not isinstance(dataset.train.inputs, Tensor):
+        return dataset
+    weights = covariate_weights(dataset.train.inputs, dataset.deployed)
+    return replace(dataset, train=replace(dataset.train, weights=weights))
 
 
 def _fold(options: dict[str, Any], values: Mapping[str, Any]) -> Dataset:

@@ -163,7 +163,7 @@ class Trainer:
 
     # One update.
 
-    def _backward(self, batch: tuple[Tensor, Tensor], index: int, last: bool) -> None:
+    def _backward(self, batch: tuple[Tensor, ...], index: int, last: bool) -> None:
         """Forward and backward of one batch; the loss is checked before anything depends on it."""
         run = self.run
         if self.plain:
@@ -184,7 +184,7 @@ class Trainer:
             else:
                 (run.scaler.scale(loss) if run.scaler else loss).backward()
 
-    def _note(self, loss: Tensor, batch: tuple[Tensor, Tensor], index: int) -> None:
+    def _note(self, loss: Tensor, batch: tuple[Tensor, ...], index: int) -> None:
         """Add a loss to the running mean; on the CPU, where reading it costs nothing, refuse one that is not finite."""
         size = batch[1].shape[0]
         if self.on_cpu:

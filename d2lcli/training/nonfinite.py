@@ -17,7 +17,7 @@ def folder_for(run_folder: Path, run: Run) -> Path:
     return run_folder / (f"nonfinite-rank{run.strategy.rank}" if several else "nonfinite")
 
 
-def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Tensor, Tensor]) -> None:
+def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Tensor, ...]) -> None:
     """Write the batch and the state of the run.
 
     One of several processes writes its batch and its weights only: the others may be anywhere, so nothing can be asked
@@ -28,8 +28,8 @@ def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Tensor, Tensor])
     else:
         state = {"progress": asdict(at), "world_size": run.strategy.world_size}
         snapshot = Snapshot(state, {"model": dict(run.model.state_dict())})
-    names = ("inputs", "targets")
-    snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch, strict=True)}
+    names = ("inputs", "targets", "weights")
+    snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch)}
     write_snapshot(folder_for(run_folder, run), snapshot)
 
 

@@ -16,7 +16,8 @@ def test_a_schedule_by_epoch_needs_no_data(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["rates"] == pytest.approx([0.3 / math.sqrt(t + 1) for t in range(9)])
-    assert (tmp_path / found["plot"]).read_bytes().startswith(b"\x89PNG")
+    assert found["steps"] == list(range(9))
+    assert (tmp_path / "learning_rate.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_schedule_by_update_is_as_long_as_the_run(tmp_path: Path) -> None:

@@ -199,3 +199,15 @@ def test_a_tied_weight_stays_tied_and_a_lazy_layer_is_refused() -> None:
     assert model[1].weight is model[0].weight
     with pytest.raises(ValueError, match="run the model once"):
         initializers.normal()(nn.LazyLinear(3))
+
+
+def test_a_tied_weight_is_drawn_once() -> None:
+    """The draws are those of a model with one layer less."""
+    tied = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2))
+    tied[1].weight = tied[0].weight
+    torch.manual_seed(0)
+    initializers.normal(std=1.0)(tied)
+    plain = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2))
+    torch.manual_seed(0)
+    initializers.normal(std=1.0)(plain)
+    assert torch.equal(tied[0].weight, plain[0].weight) and torch.equal(tied[2].weight, plain[1].weight)
