@@ -7,7 +7,7 @@ from typing import Any
 from d2lcli.config.problems import Problems
 from d2lcli.config.schema import GROUPS, hardware_parameters, node_parameters, run_parameters
 from d2lcli.errors import clean, nearest
-from d2lcli.registry import LOSSES, METRICS, MODELS, Registry
+from d2lcli.registry import DATASETS, LOSSES, METRICS, MODELS, TOKENIZERS, Registry
 from d2lcli.registry.losses import loss_options
 from d2lcli.registry.options import check_options, check_value, show
 from d2lcli.registry.signatures import Parameter
@@ -43,8 +43,11 @@ def check_values(
             check.node((group,), node_parameters(group, node["name"]), extra=("name",))
     if "task" not in skip:
         check.task()
+    if "data" not in skip:
+        check.tokenizer()
     if not skip:
         check.image_size()
+        check.tokens()
     check.hardware()
     check.folds()
     if values.get("head") == "new" and values.get("weights") is None:
@@ -108,6 +111,30 @@ class _Check:
             return
         for reason in check_options(options, loss_options(name), f"loss '{name}'"):
             self.add(("task", "loss"), reason)
+
+    def tokenizer(self) -> None:
+        """The tokenizer of a text and its options."""
+        item = self.get("data", "tokenizer")
+        if item is None:
+            return
+        options = dict(item) if isinstance(item, Mapping) else {"name": item}
+        name = options.pop("name", None)
+        if not isinstance(name, str) or name not in TOKENIZERS:
+            self.add(("data", "tokenizer"), _unknown(name, TOKENIZERS))
+            return
+        for reason in check_options(options, TOKENIZERS.parameters(name), f"tokenizer '{name}'"):
+            self.add(("data", "tokenizer"), reason)
+
+    def tokens(self) -> None:
+        """A model of tokens needs a text, and no other model can read one."""
+        model, data = self.get("model", "name"), self.get("data", "name")
+        reads, text = "vocab_size" in MODELS.parameters(model), "tokenizer" in DATASETS.parameters(data)
+        if reads and not text:
+            known = ", ".join(name for name in DATASETS.names() if "tokenizer" in DATASETS.parameters(name))
+            self.add(("data",), f"model '{model}' reads text, and data '{data}' is none (texts: {known})")
+        elif text and not reads:
+            known = ", ".join(name for name in MODELS.names() if "vocab_size" in MODELS.parameters(name))
+            self.add(("data",), f"data '{data}' is a text, which model '{model}' cannot read (models of text: {known})")
 
     def metric(self, item: Any) -> str:
         """Check one entry of the list of metrics; its name."""

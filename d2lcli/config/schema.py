@@ -112,6 +112,13 @@ class TaskKeys:
 
 
 @dataclass(frozen=True)
+class TextKeys:
+    """The tokenizer of a text: a name, or a mapping of a name and its options."""
+
+    tokenizer: str | Mapping[str, str | bool | int | float]
+
+
+@dataclass(frozen=True)
 class ModelKeys:
     """The side to which images are scaled for this model, where the data's own key does not say."""
 
@@ -137,7 +144,7 @@ _ENGINE_KEYS = {
 }
 _SUPPLIED = {"scheduler": ("lr",)}  # the engine passes optim.lr
 _FILLED = {
-    "model": ("in_features", "in_channels", "image_size", "num_classes", "num_outputs"),  # from the data
+    "model": ("in_features", "in_channels", "image_size", "num_classes", "num_outputs", "vocab_size"),  # from the data
     "scheduler": ("max_update",),  # the length of the run
 }
 
@@ -169,6 +176,8 @@ def node_parameters(group: str, name: str) -> dict[str, Parameter]:
         found.pop(key, None)
     if group in _ENGINE_KEYS:
         found |= read_signature(_ENGINE_KEYS[group])  # type: ignore[arg-type]
+    if group == "data" and "tokenizer" in registry.parameters(name):
+        found |= read_signature(TextKeys)
     if group == "model" and registry.describe(name).min_image_size > 0:
         found = read_signature(ModelKeys) | found
     for key in _FILLED.get(group, ()):

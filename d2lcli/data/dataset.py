@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from d2lcli.data.tokenizers.base import Tokenizer
+
 
 class ImageReader(Protocol):
     """Images that stay on the disk: decoded when they are asked for, because together they do not fit in memory."""
@@ -104,6 +106,7 @@ class Dataset:
         found: where the data came from, in words.
         deployed: inputs (m, ...) of the domain where the model will be used, without labels; None where it is the
             domain of the training split.
+        tokenizer: of a text, trained; None of other data.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Dataset:
     files: Mapping[str, str] = field(default_factory=dict)
     found: str = ""
     deployed: Tensor | None = None
+    tokenizer: Tokenizer | None = None
 
     def head(self, n: int) -> "Dataset":
         """The first `n` examples of each split."""

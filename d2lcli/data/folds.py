@@ -39,6 +39,8 @@ def take_fold(dataset: Dataset, folds: int, fold: int, seed: int) -> Dataset:
         ValueError: a fold that does not exist, or examples that stay on the disk.
     """
     split = dataset.train
+    if type(split) is not Split:
+        raise ValueError("it is a text, whose windows overlap or follow each other")
     if not isinstance(split.inputs, Tensor):
         raise ValueError("its examples are read from the disk, and only what is in memory can be split into folds")
     order = torch.randperm(len(split), generator=stream_generator(seed, 0, "folds")).tolist()

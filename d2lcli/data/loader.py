@@ -116,11 +116,14 @@ class Loader:
         self.full, self.tail = divmod(len(split), batch_size)
         if drop_last or (shuffle and self.tail < world_size):
             self.tail = 0
-        target = torch.device(device)
-        if isinstance(split.inputs, Tensor):
-            self._store: MemoryStore | LazyStore = MemoryStore(split, target, channels_last)
+        self._open(torch.device(device), channels_last, workers)
+
+    def _open(self, device: torch.device, channels_last: bool, workers: int) -> None:
+        """Lay the examples out."""
+        if isinstance(self.split.inputs, Tensor):
+            self._store: MemoryStore | LazyStore = MemoryStore(self.split, device, channels_last)
         else:
-            self._store = LazyStore(split, target, channels_last, workers)
+            self._store = LazyStore(self.split, device, channels_last, workers)
 
     def _check(self, drop_last: bool) -> None:
         n, where = len(self.split), f"the {self.split.name} split"

@@ -155,4 +155,42 @@ AMES = Source(
     folders=("ames",),
 )
 
-SOURCES = {source.name: source for source in (FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AIRFOIL, AMES)}
+BOTCHAN = Source(
+    "botchan",
+    (DataFile("botchan.txt.gz", 254826, "d58fc7aa3915f679ed9565ad968283f063cb2849e32d81473ab32cc7ec2892c1"),),
+    "public domain",
+    embedded=True,
+    folders=("botchan",),
+)
+
+TIME_MACHINE = Source(
+    "time_machine",
+    (
+        DataFile(
+            "timemachine.txt",
+            178979,
+            "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
+            "7353d136ab308ecd0d4f1c5bf0e23122",
+        ),
+    ),
+    "public domain, Wells 1898",
+    folders=("time_machine", "book"),
+    url="http://d2l-data.s3-accelerate.amazonaws.com/",
+)
+
+WIKITEXT2 = Source(
+    "wikitext2",
+    (
+        DataFile("train.raw.gz", 10940747, "6707892fa3788b5ab9ed78ab5ff37d9fe825f6011a2ad4fcd6a6d467f0e7da57"),
+        DataFile("valid.raw.gz", 1146846, "4cd0f6876d07a413aa911261ff6d363c72d757d47f0fdd6015702014c89cb9c7"),
+        DataFile("test.raw.gz", 1290590, "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08"),
+    ),
+    "CC BY-SA 3.0, Merity et al. 2016",
+    folders=("wikitext2",),
+    ways=("put the raw texts as train.raw.gz, valid.raw.gz and test.raw.gz into a folder wikitext2 below $D2L_DATA",),
+)
+
+_ALL = (
+    FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AIRFOIL, AMES, BOTCHAN, TIME_MACHINE, WIKITEXT2,
+)  # fmt: skip
+SOURCES = {source.name: source for source in _ALL}

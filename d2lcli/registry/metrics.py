@@ -9,6 +9,8 @@ METRICS = Registry(
     {
         "accuracy": Entry("d2lcli.tasks.metrics:accuracy", "Share of examples whose largest logit is the right class"),
         "top_k": Entry("d2lcli.tasks.metrics:top_k", "Share of examples whose right class is among the k largest logits"),
+        "perplexity": Entry("d2lcli.tasks.metrics:perplexity", "exp of the mean cross-entropy of the tokens"),
+        "bits_per_character": Entry("d2lcli.tasks.metrics:bits_per_character", "Mean cross-entropy of the tokens in bits"),
         "mse": Entry("d2lcli.tasks.metrics:mse", "Mean squared error"),
         "rmse": Entry("d2lcli.tasks.metrics:rmse", "Root of the mean squared error"),
         "log_rmse": Entry("d2lcli.tasks.metrics:log_rmse", "Root mean squared error of the logarithms"),

@@ -7,5 +7,6 @@ TASKS = Registry(
     {
         "regression": Entry("d2lcli.tasks.regression:regression", "Predict numbers"),
         "classification": Entry("d2lcli.tasks.classification:classification", "Predict one class of several"),
+        "language_model": Entry("d2lcli.tasks.language_model:language_model", "Predict the next token of a text"),
     },
 )

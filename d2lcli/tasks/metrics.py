@@ -5,13 +5,13 @@ the device: nothing is read until `compute`.
 """
 
 from collections.abc import Callable
-from math import isfinite, sqrt
+from math import exp, isfinite, log, sqrt
 from statistics import NormalDist
 
 import torch
 from torch import Tensor
 
-from d2lcli.tasks.losses import align, per_example
+from d2lcli.tasks.losses import align, cross_entropy, per_example
 
 
 class Metric:
@@ -201,6 +201,19 @@ def top_k(k: int = 5) -> Metric:
     return Mean("top_k", hits, higher_is_better=True, high=1.0, at_least=k)
 
 
+def perplexity() -> Metric:
+    """exp of the mean cross-entropy: how many equally likely choices leave one as unsure (d2l 9.3).
+
+    Logits (n, C), labels (n,): 1 is perfect, C is no better than guessing.
+    """
+    return Mean("perplexity", _surprise, higher_is_better=False, transform=lambda mean: exp(min(mean, 700.0)))
+
+
+def bits_per_character() -> Metric:
+    """The mean cross-entropy in bits for each token, which is a character under tokenizer=char."""
+    return Mean("bits_per_character", _surprise, higher_is_better=False, transform=lambda mean: mean / log(2))
+
+
 def mse() -> Metric:
     """The mean squared error; outputs and targets (n,), (n, 1) or (n, d)."""
     return Mean("mse", _squares, higher_is_better=False)
@@ -234,6 +247,10 @@ def confusion_matrix(num_classes: int | None = None) -> Metric:
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes={num_classes} must be at least 1")
     return ConfusionMatrix(num_classes)
+
+
+def _surprise(outputs: Tensor, targets: Tensor) -> Tensor:
+    return cross_entropy(outputs, targets, reduction="none")
 
 
 def _squares(outputs: Tensor, targets: Tensor) -> Tensor:

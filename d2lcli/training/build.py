@@ -13,10 +13,22 @@ from torch import Tensor, nn
 from d2lcli.data.dataset import Dataset
 from d2lcli.data.folds import take_fold
 from d2lcli.data.loader import Loader
+from d2lcli.data.windows import TextSplit, WindowLoader
 from d2lcli.errors import ConfigError
 from d2lcli.optim.param_groups import param_groups
 from d2lcli.parallel.single import Single
-from d2lcli.registry import DATASETS, INITIALIZERS, LOSSES, METRICS, MODELS, OPTIMIZERS, SCHEDULERS, STRATEGIES, TASKS
+from d2lcli.registry import (
+    DATASETS,
+    INITIALIZERS,
+    LOSSES,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULERS,
+    STRATEGIES,
+    TASKS,
+    TOKENIZERS,
+)  # fmt: skip
 from d2lcli.registry.core import Registry
 from d2lcli.registry.signatures import read_signature
 from d2lcli.tasks.shift import covariate_weights
@@ -179,6 +191,9 @@ def build_data(values: Mapping[str, Any]) -> Dataset:
     options = {key: value for key, value in node.items() if key not in loader_keys}
     if "image_size" in DATASETS.parameters(node["name"]) and options.get("image_size") is None:
         options["image_size"] = values["model"].get("image_size")
+    if "tokenizer" in options:
+        chosen = options["tokenizer"]
+        options["tokenizer"] = _part(TOKENIZERS, {"name": chosen} if isinstance(chosen, str) else chosen)
     dataset = _fold(options, values) if values["fold"] is not None else _part(DATASETS, options)
     if node["limit"]:
         dataset = dataset.head(node["limit"])
@@ -224,7 +239,7 @@ def make_loader(
     if chosen is None:
         raise ConfigError(f"data '{dataset.name}' has no split '{split}'", "use --split train or --split val")
     try:
-        return Loader(
+        return (WindowLoader if isinstance(chosen, TextSplit) else Loader)(
             chosen,
             batch_size=node["batch_size"] if training else min(node["eval_batch_size"], max(1, len(chosen))),
             seed=values["seed"],

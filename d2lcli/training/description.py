@@ -36,7 +36,8 @@ def describe(values: Mapping[str, Any]) -> dict[str, Any]:
             model: nn.Module = MODELS.build(name, **options)
             set_head(model, values["head"])
             freeze(model, values["freeze"])
-        summary = summarize(model, input_shape)
+        reads_tokens = "vocab_size" in MODELS.parameters(name)
+        summary = summarize(model, input_shape, input_dtype=torch.int64 if reads_tokens else None)
     except ValueError as error:
         raise ConfigError(f"model '{name}': {error}") from None
     settings = _memory_settings(values)
@@ -79,6 +80,8 @@ def _input_shape(values: Mapping[str, Any], options: Mapping[str, Any], shape: t
         return (options.get("in_features", takes["in_features"].default),)
     if shape:
         return shape
+    if steps := values["data"].get("num_steps"):
+        return (steps,)
     name = values["data"]["name"]
     raise ConfigError(f"data '{name}' tells the shape of its examples only when it is loaded", "set model.image_size")
 

@@ -12,7 +12,7 @@ from d2lcli.errors import CheckpointError, clean
 
 FORMAT = 1
 NAME = re.compile(r"step-(\d{8,12})(\.stop)?")
-TENSOR_FILES = ("model", "optimizer", "ema", "batch")
+TENSOR_FILES = ("model", "optimizer", "ema", "batch", "task")
 MAX_JSON = 1 << 28  # bytes: far above any real state, far below what would fill the memory
 
 

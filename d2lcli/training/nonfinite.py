@@ -29,7 +29,7 @@ def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Tensor, ...]) ->
         state = {"progress": asdict(at), "world_size": run.strategy.world_size}
         snapshot = Snapshot(state, {"model": dict(run.model.state_dict())})
     names = ("inputs", "targets", "weights")
-    snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch)}
+    snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch) if isinstance(part, Tensor)}
     write_snapshot(folder_for(run_folder, run), snapshot)
 
 

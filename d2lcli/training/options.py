@@ -7,7 +7,7 @@ from typing import Any
 from d2lcli.errors import ConfigError
 from d2lcli.registry import MODELS
 
-FROM_DATA = ("in_features", "in_channels", "image_size", "num_classes", "num_outputs")
+FROM_DATA = ("in_features", "in_channels", "image_size", "num_classes", "num_outputs", "vocab_size")
 
 
 def model_options(values: Mapping[str, Any], shape: Sequence[int], num_outputs: int) -> dict[str, Any]:
@@ -62,5 +62,5 @@ def _described(shape: Sequence[int], num_outputs: int) -> dict[str, int]:
     if len(shape) == 3:
         known |= {"in_channels": shape[0], "image_size": shape[-1]}
     if num_outputs:
-        known |= {"num_classes": num_outputs, "num_outputs": num_outputs}
+        known |= {"num_classes": num_outputs, "num_outputs": num_outputs, "vocab_size": num_outputs}
     return known

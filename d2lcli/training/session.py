@@ -46,6 +46,8 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         val = make_loader(plan.values, run.dataset, "val", run.device, run.strategy)
         if first and not plan.resume:  # its data and options are known to be right by now
             folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
+            if run.dataset.tokenizer is not None:
+                run.dataset.tokenizer.save(folder.path / "tokenizer.json")
         trainer = _trainer(plan, run, val, first, quiet=quiet)
         if first and plan.resume and (plan.overrides or plan.config_file):  # the checkpoint fits the changes
             replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from d2lcli.errors import CheckpointError, clean
@@ -66,7 +67,24 @@ def capture(run: Run, position: Position, log: dict[str, int]) -> Snapshot:
     tensors = {"model": dict(run.model.state_dict()), "optimizer": slots}
     if run.ema:
         tensors["ema"] = run.ema.state()
+    if hasattr(run.task, "state") and (kept := _task_state(run)):
+        tensors["task"] = kept
     return Snapshot(state, tensors)
+
+
+def _task_state(run: Run) -> dict[str, Tensor]:
+    """What the task carries from batch to batch, as `rank/name`, from every process."""
+    own = save({name: part.contiguous().cpu() for name, part in run.task.state().items()})
+    packed = run.strategy.gather(own + b".")  # gather cuts off zeros at the end
+    return {f"{rank}/{name}": part for rank, text in enumerate(packed) for name, part in load(text[:-1]).items()}
+
+
+def _restore_task(run: Run, snapshot: Snapshot) -> None:
+    mark = f"{run.strategy.rank}/"
+    kept = snapshot.tensors.get("task", {})
+    run.task.load_state(
+        {name.removeprefix(mark): part for name, part in kept.items() if name.startswith(mark)}, run.device
+    )
 
 
 def restore(run: Run, snapshot: Snapshot) -> Position:
@@ -96,6 +114,8 @@ def restore(run: Run, snapshot: Snapshot) -> Position:
         reason = f"{type(error).__name__}: {clean(error, 80)}"
         raise CheckpointError(f"checkpoint {clean(snapshot.path)}: state.json does not make sense: {reason}") from None
     position.batch = min(position.batch, len(run.train))  # fewer batches an epoch, with --allow-drift
+    if hasattr(run.task, "load_state"):
+        _restore_task(run, snapshot)
     if own is not None:
         seeding.restore(own.get("random"), run.device)
     return position

@@ -8,10 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from d2lcli.data.dataset import Dataset
+from d2lcli.data.dataset import Dataset, Split
 from d2lcli.data.find import locate
 from d2lcli.data.loader import Loader
 from d2lcli.data.sources import SOURCES
+from d2lcli.data.windows import TextSplit, WindowLoader
 from d2lcli.registry import DATASETS
 
 
@@ -38,6 +39,16 @@ def _table(path: Path) -> dict[str, Any]:
     return {"path": str(file), "target": "price"}
 
 
+def _text(path: Path) -> dict[str, Any]:
+    file = path / "text.txt"
+    file.write_text("".join(f"{i} is a number. " for i in range(2000)))
+    return {"path": str(file)}
+
+
+def open_loader(split: Split, **options: Any) -> Loader:
+    return (WindowLoader if isinstance(split, TextSplit) else Loader)(split, **options)
+
+
 @pytest.fixture(scope="module", params=DATASETS.names())
 def built(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -45,7 +56,7 @@ def built(
     name = request.param
     if name in SOURCES and locate(SOURCES[name]) is None:
         pytest.skip(f"{name} is not on this machine")
-    needed = {"image_folder": _folder, "labelled_images": _labelled, "csv": _table}
+    needed = {"image_folder": _folder, "labelled_images": _labelled, "csv": _table, "text_file": _text}
     options = needed[name](tmp_path_factory.mktemp(name)) if name in needed else {}
     if "flip" in DATASETS.parameters(name):
         options |= {"flip": True, "crop_padding": 2}
@@ -59,7 +70,7 @@ def built(
 def everything(data: Dataset, **options: Any) -> tuple[Tensor, Tensor]:
     """One epoch of training, copied and joined."""
     settings: dict[str, Any] = {"batch_size": 7, "seed": 3, "shuffle": True} | options
-    batches = [(x.clone(), y) for x, y in Loader(data.train, **settings).batches(1)]
+    batches = [(x.clone(), y) for x, y in open_loader(data.train, **settings).batches(1)]
     return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
 
 
@@ -70,8 +81,12 @@ def test_shape_types_and_description(built: tuple[str, dict[str, Any], Dataset])
     assert entry.shape in ((), data.shape)
     assert entry.num_outputs in (0, data.num_outputs)
     for split in (data.train, data.val):
-        x, y = next(iter(Loader(split, batch_size=2, seed=0, shuffle=True).batches(0)))
+        x, y = next(iter(open_loader(split, batch_size=2, seed=0, shuffle=True).batches(0)))
         assert x.shape == (2, *data.shape)
+        if data.tokenizer:
+            assert x.dtype == y.dtype == torch.int64 and torch.equal(x[:, 1:], y[:, :-1])
+            assert len(data.tokenizer) == data.num_outputs > int(split.targets.max())
+            continue
         assert x.dtype == torch.float32
         assert x.isfinite().all()
         if data.classes:
@@ -97,6 +112,8 @@ def test_building_twice_gives_the_same_and_leaves_the_global_generator(
 
 def test_an_epoch_has_each_row_once(built: tuple[str, dict[str, Any], Dataset]) -> None:
     data = built[2]
+    if data.tokenizer:
+        pytest.skip("a window of a text is no row")
     inputs = torch.arange(len(data.train)).float()[:, None]
     rows = type(data.train)(inputs, data.train.targets)
     seen = torch.cat([x.clone() for x, _ in Loader(rows, batch_size=8, seed=0, shuffle=True).batches(2)])
@@ -107,7 +124,7 @@ def test_an_epoch_has_each_row_once(built: tuple[str, dict[str, Any], Dataset]) 
 
 @pytest.mark.parametrize("start", [0, 1, 2])
 def test_starting_later_gives_the_tail(built: tuple[str, dict[str, Any], Dataset], start: int) -> None:
-    loader = Loader(built[2].train, batch_size=6, seed=0, shuffle=True)
+    loader = open_loader(built[2].train, batch_size=6, seed=0, shuffle=True)
     whole = [(x.clone(), y) for x, y in loader.batches(5)]
     tail = [(x.clone(), y) for x, y in loader.batches(5, start=start)]
     assert len(whole) == len(loader)
@@ -121,11 +138,11 @@ def test_the_parts_of_all_ranks_make_the_global_batch(
     built: tuple[str, dict[str, Any], Dataset], world_size: int
 ) -> None:
     data = built[2]
-    whole = [(x.clone(), y) for x, y in Loader(data.train, batch_size=8, seed=1, shuffle=True).batches(0)]
+    whole = [(x.clone(), y) for x, y in open_loader(data.train, batch_size=8, seed=1, shuffle=True).batches(0)]
     ranks = [
         [
             (x.clone(), y)
-            for x, y in Loader(
+            for x, y in open_loader(
                 data.train, batch_size=8, seed=1, shuffle=True, rank=rank, world_size=world_size
             ).batches(0)
         ]
@@ -146,8 +163,9 @@ def test_augmentation_does_not_depend_on_the_batch_size(built: tuple[str, dict[s
 
 def test_evaluation_is_deterministic_and_in_order(built: tuple[str, dict[str, Any], Dataset]) -> None:
     data = built[2]
-    small = [(x.clone(), y) for x, y in Loader(data.val, batch_size=3, seed=0, shuffle=False).batches(0)]
-    large = list(Loader(data.val, batch_size=10**6, seed=9, shuffle=False).batches(7))
+    small = [(x.clone(), y) for x, y in open_loader(data.val, batch_size=3, seed=0, shuffle=False).batches(0)]
+    large = list(open_loader(data.val, batch_size=10**6, seed=9, shuffle=False).batches(7))
     assert len(large) == 1
     assert torch.equal(torch.cat([x for x, _ in small]), large[0][0])
-    assert torch.equal(large[0][1], data.val.targets)
+    if data.tokenizer is None:
+        assert torch.equal(large[0][1], data.val.targets)

@@ -10,6 +10,7 @@ from d2lcli.registry import LOSSES, METRICS
 from d2lcli.tasks.metrics import Metric
 
 LABELLED = {"cross_entropy", "binary_cross_entropy", "accuracy", "top_k", "confusion_matrix"}
+LABELLED |= {"perplexity", "bits_per_character"}
 
 
 def batch(name: str, n: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from d2lcli.registry import DATASETS, MODELS, TASKS
 
-SIZES = {"in_features": 6, "in_channels": 2, "num_classes": 3, "num_outputs": 3}
+SIZES = {"in_features": 6, "in_channels": 2, "num_classes": 3, "num_outputs": 3, "vocab_size": 3}
 BATCH = 4
 
 
@@ -30,7 +30,21 @@ def side(name: str) -> int:
     return max(8, MODELS.describe(name).min_image_size)
 
 
+def reads_tokens(name: str) -> bool:
+    return "vocab_size" in MODELS.parameters(name)
+
+
+def shape_of_outputs(name: str, outputs: int = 3) -> tuple[int, ...]:
+    return (BATCH, 6, outputs) if reads_tokens(name) else (BATCH, outputs)
+
+
+def doubled(inputs: Tensor) -> Tensor:
+    return inputs.double() if inputs.is_floating_point() else inputs
+
+
 def tiny_inputs(name: str) -> Tensor:
+    if reads_tokens(name):
+        return torch.randint(SIZES["vocab_size"], (BATCH, 6), generator=torch.Generator().manual_seed(1))
     shape = (SIZES["in_channels"], side(name), side(name)) if MODELS.describe(name).min_image_size else (6,)
     return torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(1))
 
@@ -63,7 +77,7 @@ def test_defaults_build(name: str) -> None:
 
 def test_forward(name: str) -> None:
     outputs = tiny(name)(tiny_inputs(name))
-    assert outputs.shape == (BATCH, 3)
+    assert outputs.shape == shape_of_outputs(name)
     assert outputs.dtype == torch.float32
     assert bool(outputs.isfinite().all())
 
@@ -102,21 +116,21 @@ def test_evaluation_is_deterministic(name: str) -> None:
 def test_float64_and_each_example_by_itself(name: str) -> None:
     model, inputs = tiny(name).eval(), tiny_inputs(name)
     single = model(inputs)
-    double = model.double()(inputs.double())
+    double = model.double()(doubled(inputs))
     assert double.dtype == torch.float64
     torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-3 * double.abs().max().item())
-    one_by_one = torch.cat([model(example[None].double()) for example in inputs])
+    one_by_one = torch.cat([model(doubled(example[None])) for example in inputs])
     torch.testing.assert_close(double, one_by_one)
 
 
 @pytest.mark.parametrize("outputs", [1, 7])
 def test_the_number_of_outputs_is_respected(name: str, outputs: int) -> None:
     takes = MODELS.parameters(name)
-    sizes = {key: outputs for key in ("num_classes", "num_outputs") if key in takes}
-    assert sizes, "a model takes num_classes or num_outputs"
+    sizes = {key: outputs for key in ("num_classes", "num_outputs", "vocab_size") if key in takes}
+    assert sizes, "a model takes num_classes, num_outputs or vocab_size"
     with torch.device("meta"):
         model = MODELS.build(name, **tiny_options(name) | sizes).eval()
-        assert model(tiny_inputs(name).to("meta")).shape == (BATCH, outputs)
+        assert model(tiny_inputs(name).to("meta")).shape == shape_of_outputs(name, outputs)
 
 
 def test_the_smallest_image_is_the_smallest(name: str) -> None:

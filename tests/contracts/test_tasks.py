@@ -13,6 +13,7 @@ from d2lcli.registry import LOSSES, METRICS, TASKS
 CASES: dict[str, tuple[str, str, int]] = {
     "classification": ("cross_entropy", "accuracy", 3),
     "regression": ("mse", "rmse", 1),
+    "language_model": ("cross_entropy", "perplexity", 3),
 }
 every_task = pytest.mark.parametrize("name", TASKS.names())
 
@@ -22,8 +23,15 @@ def build(name: str) -> Any:
     return TASKS.build(name, loss=LOSSES.get(loss), metrics=[METRICS.build(metric)])
 
 
+def model_for(name: str) -> nn.Module:
+    return nn.Embedding(4, CASES[name][2]) if name == "language_model" else nn.Linear(4, CASES[name][2])
+
+
 def batch(name: str, n: int = 40) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
+    if name == "language_model":
+        tokens = torch.randint(4, (n // 5, 5), generator=generator)
+        return tokens, (tokens + 1) % 3
     inputs = torch.randn(n, 4, generator=generator)
     scores = inputs @ torch.randn(4, CASES[name][2], generator=generator)
     return inputs, scores.argmax(1) if name == "classification" else scores
@@ -35,7 +43,7 @@ def test_every_task_has_a_case() -> None:
 
 @every_task
 def test_the_training_loss_is_the_mean_of_the_evaluated_ones(name: str) -> None:
-    task, model = build(name), nn.Linear(4, CASES[name][2])
+    task, model = build(name), model_for(name)
     loss = task.train_loss(model, batch(name))
     losses, outputs, targets = task.eval_step(model, batch(name))
     assert loss.ndim == 0 and loss.requires_grad
@@ -46,7 +54,7 @@ def test_the_training_loss_is_the_mean_of_the_evaluated_ones(name: str) -> None:
 @every_task
 def test_training_improves_the_monitored_value(name: str) -> None:
     torch.manual_seed(0)
-    task, model = build(name), nn.Linear(4, CASES[name][2])
+    task, model = build(name), model_for(name)
     metric = task.metrics[task.monitor]
 
     def value() -> float:

@@ -1,0 +1,240 @@
+"""Texts for language models: embedded, the book's, and the user's own."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from d2lcli.data.dataset import Dataset
+from d2lcli.data.download import Progress, fetch
+from d2lcli.data.find import locate, read_checked
+from d2lcli.data.sources import BOTCHAN, TIME_MACHINE, WIKITEXT2, Source
+from d2lcli.data.splitting import check_share
+from d2lcli.data.tokenizers.base import Tokenizer
+from d2lcli.data.tokenizers.char import CharTokenizer
+from d2lcli.data.windows import Partition, text_split
+from d2lcli.errors import DataError, clean
+
+LARGEST_TEXT = 2 << 30  # bytes
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How a text becomes windows; the functions below explain the fields."""
+
+    tokenizer: Tokenizer | None
+    num_steps: int
+    partition: Partition
+    letters_only: bool
+    val_share: float
+    num_train: int | None
+    num_val: int | None
+
+    def __post_init__(self) -> None:
+        check_share(self.val_share)
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps is {self.num_steps}; it must be at least 1")
+        if (self.num_train is None) != (self.num_val is None):
+            raise ValueError("num_train and num_val go together: give both, or neither")
+
+
+def botchan(
+    *,
+    root: str | None = None,
+    tokenizer: Tokenizer | None = None,
+    num_steps: int = 32,
+    partition: Partition = "random",
+    letters_only: bool = False,
+    val_share: float = 0.1,
+    num_train: int | None = None,
+    num_val: int | None = None,
+) -> Dataset:
+    """The novel Botchan in English, 253,000 characters, embedded in the package.
+
+    Args:
+        root: a folder to look in first.
+        tokenizer: untrained; it is trained on the training part of the text.  None is characters.
+        num_steps: T, tokens of a window.
+        partition: how windows are cut, see `d2lcli.data.windows.TextSplit`.
+        letters_only: lower the text, and make one space of everything that is no letter from a to z, as the book does.
+        val_share: the share of the text, at its end, that validates.
+        num_train: where it is given, that many windows are trained on, cut from the beginning of the whole text ...
+        num_val: ... and the next so many, overlapping, validate.
+
+    Raises:
+        ValueError: an option out of range.
+        DataError: a damaged file, or a text shorter than a window.
+    """
+    options = TextOptions(tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val)
+    return _published(BOTCHAN, root, None, options)
+
+
+def time_machine(
+    *,
+    root: str | None = None,
+    tokenizer: Tokenizer | None = None,
+    num_steps: int = 32,
+    partition: Partition = "overlapping",
+    letters_only: bool = True,
+    val_share: float = 0.1,
+    num_train: int | None = 10_000,
+    num_val: int | None = 5_000,
+    progress: Progress | None = None,
+) -> Dataset:
+    """The Time Machine by H. G. Wells, the book's file: 173,428 characters, 28 of them different with <unk>.
+
+    Args:
+        progress: told how far a download is.
+        root, tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val: see `botchan`.
+
+    Raises:
+        ValueError: an option out of range.
+        DataError: the file is neither here nor can it be downloaded, or it is damaged.
+    """
+    options = TextOptions(tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val)
+    return _published(TIME_MACHINE, root, progress, options)
+
+
+def wikitext2(
+    *,
+    root: str | None = None,
+    tokenizer: Tokenizer | None = None,
+    num_steps: int = 64,
+    partition: Partition = "random",
+) -> Dataset:
+    """WikiText-2 (Merity et al., 2016), raw: two million words of Wikipedia, with its own validation text.
+
+    Args:
+        root, tokenizer, num_steps, partition: see `botchan`.
+
+    Raises:
+        DataError: the files are not here, or damaged.
+    """
+    found = locate(WIKITEXT2, root) or fetch(WIKITEXT2)
+    texts, files = {}, {}
+    for file in WIKITEXT2.files:
+        content, files[str(found.paths[file.name])] = read_checked(found.paths[file.name], file)
+        texts[file.name.partition(".")[0]] = content.decode()
+    tokenizer = CharTokenizer() if tokenizer is None else tokenizer
+    tokenizer.train([texts["train"]])
+    tokens = [torch.tensor(tokenizer.encode(texts[name])) for name in ("train", "valid")]
+    train, val = (
+        text_split(part, num_steps, partition, name, found.place) for part, name in zip(tokens, ("train", "val"))
+    )
+    return Dataset(
+        "wikitext2", train, val, (num_steps,), len(tokenizer), files=files, found=found.place, tokenizer=tokenizer
+    )
+
+
+def text_file(
+    *,
+    path: str | None = None,
+    tokenizer: Tokenizer | None = None,
+    num_steps: int = 32,
+    partition: Partition = "random",
+    letters_only: bool = False,
+    val_share: float = 0.1,
+    num_train: int | None = None,
+    num_val: int | None = None,
+) -> Dataset:
+    """The user's own text, UTF-8.
+
+    Args:
+        path: the file.
+        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val: see `botchan`.
+
+    Raises:
+        ValueError: no path, or an option out of range.
+        DataError: there is no such file, it is no text, or shorter than a window.
+    """
+    if path is None:
+        raise ValueError("path is not given: name the file with data.path=FILE")
+    content, text = read_text(path)
+    files = {path: hashlib.sha256(content).hexdigest()}
+    options = TextOptions(tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val)
+    return _dataset("text_file", text, path, files, options)
+
+
+def read_text(path: str, key: str = "data.path") -> tuple[bytes, str]:
+    """The bytes of a file, and the text that they are.
+
+    Raises:
+        DataError: there is no such file, or it is not UTF-8.
+    """
+    file = Path(path)
+    try:
+        if not file.is_file():
+            raise DataError(f"{key}: '{clean(path)}' is not an existing file")
+        if file.stat().st_size > LARGEST_TEXT:
+            raise DataError(f"{clean(path)}: larger than {LARGEST_TEXT >> 30} GiB, and a text is held in memory")
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{clean(path)}: cannot be read: {error.strerror or clean(error)}") from error
+    try:
+        return content, content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{clean(path)}: not UTF-8 at byte {error.start}", "convert it, for example with iconv"
+        ) from None
+
+
+def letters(text: str) -> str:
+    """Lower case, and one space for everything that is no letter from a to z (d2l 9.2)."""
+    return re.sub("[^A-Za-z]+", " ", text).lower()
+
+
+def _published(source: Source, root: str | None, progress: Progress | None, options: TextOptions) -> Dataset:
+    found = locate(source, root) or fetch(source, progress=progress)
+    (file,) = source.files
+    content, digest = read_checked(found.paths[file.name], file)
+    return _dataset(source.name, content.decode(), found.place, {str(found.paths[file.name]): digest}, options)
+
+
+def _dataset(name: str, text: str, place: str, files: dict[str, str], options: TextOptions) -> Dataset:
+    text = letters(text) if options.letters_only else text
+    if not text.strip():
+        raise DataError(f"{clean(place)}: the text is empty")
+    tokenizer = CharTokenizer() if options.tokenizer is None else options.tokenizer
+    steps, partition = options.num_steps, options.partition
+    if options.num_train is not None and options.num_val is not None:
+        train, val = _first_windows(tokenizer, text, place, steps, options.num_train, options.num_val)
+        judged: Partition = "overlapping"
+    else:
+        cut = _boundary(text, round((1 - options.val_share) * len(text)))
+        tokenizer.train([text[:cut]])
+        train, val = (torch.tensor(tokenizer.encode(half), dtype=torch.int64) for half in (text[:cut], text[cut:]))
+        judged = "random" if partition == "overlapping" else partition
+    return Dataset(
+        name,
+        text_split(train, steps, partition, "train", place),
+        text_split(val, steps, judged, "val", place),
+        (steps,),
+        len(tokenizer),
+        files=files,
+        found=place,
+        tokenizer=tokenizer,
+    )
+
+
+def _first_windows(
+    tokenizer: Tokenizer, text: str, place: str, steps: int, num_train: int, num_val: int
+) -> tuple[Tensor, Tensor]:
+    """The tokens of the first `num_train` overlapping windows, and of the next `num_val`, as the book parts them."""
+    tokenizer.train([text])
+    tokens = torch.tensor(tokenizer.encode(text))
+    if len(tokens) < num_train + num_val + steps:
+        raise DataError(
+            f"{clean(place)}: {len(tokens)} tokens are too few for num_train={num_train} and num_val={num_val} "
+            f"windows of {steps}",
+            "lower them, or set both to null",
+        )
+    return tokens[: num_train + steps], tokens[num_train : num_train + num_val + steps]
+
+
+def _boundary(text: str, near: int) -> int:
+    """The place after the first white space from `near` on, so that no word is cut in two."""
+    found = re.compile(r"\s").search(text, near)
+    return found.end() if found and found.end() < len(text) else near
