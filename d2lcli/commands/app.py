@@ -151,6 +151,53 @@ def evaluate(
 
 
 @app.command()
+def generate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)],
+    overrides: Overrides = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Go on from this text; may be repeated.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Prompts, one a line; - reads stdin.")
+    ] = None,
+    num: Annotated[int, typer.Option("--num", min=1, help="Continuations of each prompt.")] = 1,
+    stop: Annotated[
+        list[str] | None, typer.Option("--stop", metavar="TEXT", help="End before this text; may be repeated.")
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", metavar="NAME", help="best, last, a step or a path.")
+    ] = "best",
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep what was computed for earlier tokens.")
+    ] = True,
+    json_output: Json = False,
+) -> Any:
+    """Let a language model go on from prompts.
+
+    \b
+      d2l generate runs/lm --prompt "It was" decoder.temperature=0.7 decoder.max_tokens=200
+      d2l generate runs/lm --file prompts.txt decoder=beam decoder.beam_size=4 --json
+      d2l generate runs/lm --prompt "The" --num 3 --stop . decoder.top_p=0.9 decoder.seed=1
+    """
+    from d2lcli.commands.generate import generate as body
+
+    words = [str(run), *(overrides or [])]  # a run may stand after an override
+    first = next((word for word in words if "=" not in word and not word.startswith("~")), words[0])
+    words.remove(first)
+    return body(
+        Path(first),
+        words,
+        prompts=prompt or [],
+        file=file,
+        num=num,
+        stop=[text for text in stop or [] if text],
+        checkpoint=checkpoint,
+        cache=cache,
+        json_output=json_output,
+    )
+
+
+@app.command()
 def diagnose(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)],
     overrides: Overrides = None,

@@ -16,6 +16,10 @@ NextLogits: TypeAlias = Callable[[Tensor], Tensor]
 """From tokens (n, t) to the logits (n, V) of the token that follows."""
 
 
+Watch: TypeAlias = Callable[[Tensor], Tensor | None]
+"""From tokens (n, t) to a mask (n,) of the sequences that are to end here, or None."""
+
+
 @dataclass(frozen=True)
 class Generated:
     """What a decoder made of a prompt.
@@ -35,13 +39,23 @@ class Generated:
 class Decoder(Protocol):
     """What a decoder's builder returns."""
 
-    def __call__(self, next_logits: NextLogits, prompt: Tensor, eos: int | None = None) -> Generated:
-        """Continue each row of `prompt` (n, t), integers, until `eos`, the id of the end token, if there is one."""
+    def __call__(
+        self, next_logits: NextLogits, prompt: Tensor, eos: int | None = None, watch: Watch | None = None
+    ) -> Generated:
+        """Continue each row of `prompt` (n, t), integers, until `eos`, the id of the end token, if there is one.
+
+        `watch` is shown all tokens after each step by the decoders that go step by step; rows that it marks end there.
+        """
 
 
 @torch.no_grad()
 def extend(
-    next_logits: NextLogits, prompt: Tensor, eos: int | None, max_tokens: int, choose: Callable[[Tensor], Tensor]
+    next_logits: NextLogits,
+    prompt: Tensor,
+    eos: int | None,
+    max_tokens: int,
+    choose: Callable[[Tensor, Tensor], Tensor],
+    watch: Watch | None = None,
 ) -> Generated:
     """Append tokens until every sequence has ended or has `max_tokens` new ones.
 
@@ -50,29 +64,31 @@ def extend(
         prompt: (n, t) ids.
         eos: id of the token that ends a sequence, or None.
         max_tokens: the most new tokens, at least 1.
-        choose: from logits (n, V) in float64 to the ids (n,) that are appended.
+        choose: from logits (n, V) in float64 and the tokens (n, t) so far to the ids (n,) that are appended.
+        watch: shown the tokens after each step; sequences that it marks end.
 
     Raises:
         ValueError: a shape or an id does not fit.
         NonFiniteError: the logits are such that a chosen token has no finite log-probability.
     """
-    if prompt.dim() != 2 or 0 in prompt.shape or prompt.is_floating_point():
-        raise ValueError(f"a prompt must hold integers of shape (n, t), none of them 0, not {tuple(prompt.shape)}")
-    tokens = prompt.long()
+    tokens = check_prompt(prompt)
     ended = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
     lengths = torch.zeros_like(tokens[:, 0])
     columns = []
     for _ in range(max_tokens):
-        logits = _checked(next_logits(tokens), len(tokens), eos).double()  # (n, V)
-        chosen = choose(logits)  # (n,)
+        logits = check_logits(next_logits(tokens), len(tokens), eos).double()  # (n, V)
+        chosen = choose(logits, tokens)  # (n,)
         log_probs = logits.log_softmax(dim=1).gather(1, chosen[:, None])[:, 0]
         lengths += ~ended
         columns.append(log_probs.masked_fill(ended, 0.0))
-        if eos is not None:
-            chosen = chosen.masked_fill(ended, eos)
-            ended |= chosen == eos
+        if eos is not None or watch is not None:
+            chosen = chosen.masked_fill(ended, 0 if eos is None else eos)
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
-        if eos is not None and bool(ended.all()):
+        if eos is not None:
+            ended |= chosen == eos
+        if watch is not None and (marked := watch(tokens)) is not None:
+            ended |= marked
+        if (eos is not None or watch is not None) and bool(ended.all()):
             break
     found = torch.stack(columns, dim=1)  # (n, m)
     if not bool(found.isfinite().all()):
@@ -90,7 +106,23 @@ def check_max_tokens(max_tokens: int) -> None:
         raise ValueError(f"max_tokens={max_tokens!r} must be at least 1")
 
 
-def _checked(logits: Tensor, rows: int, eos: int | None) -> Tensor:
+def check_prompt(prompt: Tensor) -> Tensor:
+    """A prompt (n, t) as int64.
+
+    Raises:
+        ValueError: it has another shape, or holds no integers.
+    """
+    if prompt.dim() != 2 or 0 in prompt.shape or prompt.is_floating_point():
+        raise ValueError(f"a prompt must hold integers of shape (n, t), none of them 0, not {tuple(prompt.shape)}")
+    return prompt.long()
+
+
+def check_logits(logits: Tensor, rows: int, eos: int | None) -> Tensor:
+    """The logits of `rows` sequences, if they fit.
+
+    Raises:
+        ValueError: another shape, or an end token outside the vocabulary.
+    """
     if logits.dim() != 2 or len(logits) != rows or logits.shape[1] < 1:
         raise ValueError(f"logits for {rows} sequences must have shape ({rows}, V), not {tuple(logits.shape)}")
     if eos is not None and not 0 <= eos < logits.shape[1]:

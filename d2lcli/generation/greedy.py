@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from d2lcli.generation.decoding import Decoder, Generated, NextLogits, check_max_tokens, extend
+from d2lcli.generation.decoding import Decoder, Generated, NextLogits, Watch, check_max_tokens, extend
 
 
 def greedy(max_tokens: int = 100) -> Decoder:
@@ -16,11 +16,13 @@ def greedy(max_tokens: int = 100) -> Decoder:
     """
     check_max_tokens(max_tokens)
 
-    def decode(next_logits: NextLogits, prompt: Tensor, eos: int | None = None) -> Generated:
-        return extend(next_logits, prompt, eos, max_tokens, _most_probable)
+    def decode(
+        next_logits: NextLogits, prompt: Tensor, eos: int | None = None, watch: Watch | None = None
+    ) -> Generated:
+        return extend(next_logits, prompt, eos, max_tokens, _most_probable, watch)
 
     return decode
 
 
-def _most_probable(logits: Tensor) -> Tensor:
+def _most_probable(logits: Tensor, tokens: Tensor) -> Tensor:
     return logits.argmax(dim=1)  # (n, V) -> (n,); torch promises the first of equal ones

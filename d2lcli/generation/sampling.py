@@ -6,11 +6,17 @@ Legend: n sequences, V tokens of the vocabulary.
 import torch
 from torch import Tensor
 
-from d2lcli.generation.decoding import Decoder, Generated, NextLogits, check_max_tokens, extend
+from d2lcli.generation.decoding import Decoder, Generated, NextLogits, Watch, check_max_tokens, extend
 
 
 def sampling(
-    max_tokens: int = 100, temperature: float = 1.0, top_k: int | None = None, top_p: float = 1.0, seed: int = 0
+    max_tokens: int = 100,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
+    seed: int = 0,
 ) -> Decoder:
     """y_t drawn from softmax(o / temperature), cut to the top_k most probable tokens, and of these to the nucleus.
 
@@ -22,6 +28,10 @@ def sampling(
         top_k: how many of the most probable tokens may be drawn; None is all.
         top_p: in (0, 1]; the nucleus is the smallest number of the most probable tokens whose probabilities, after
             temperature and top_k, sum to at least top_p.
+        min_p: in [0, 1]; tokens whose probability, after temperature, is below min_p times the largest are left out
+            (Nguyen et al., 2024).
+        repetition_penalty: above 0; logits of tokens that stand in the text already are divided by it where they are
+            positive, and multiplied where they are negative (Keskar et al., 2019); 1 changes nothing.
         seed: at least 0.
 
     Raises:
@@ -34,29 +44,45 @@ def sampling(
         raise ValueError(f"top_k={top_k!r} must be at least 1")
     if not 0 < top_p <= 1:
         raise ValueError(f"top_p={top_p!r} must be above 0 and at most 1")
+    if not 0 <= min_p <= 1:
+        raise ValueError(f"min_p={min_p!r} must be from 0 to 1")
+    if not 0 < repetition_penalty < float("inf"):
+        raise ValueError(f"repetition_penalty={repetition_penalty!r} must be above 0 and finite")
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed={seed!r} must be at least 0 and below 2**64")
 
-    def decode(next_logits: NextLogits, prompt: Tensor, eos: int | None = None) -> Generated:
+    def decode(
+        next_logits: NextLogits, prompt: Tensor, eos: int | None = None, watch: Watch | None = None
+    ) -> Generated:
         generator = torch.Generator().manual_seed(seed)
 
-        def choose(logits: Tensor) -> Tensor:
+        def choose(logits: Tensor, tokens: Tensor) -> Tensor:
+            if repetition_penalty != 1:
+                logits = penalise(logits, tokens, repetition_penalty)
             # Drawn on the CPU, so that a seed means the same numbers on every device.
             uniform = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64).to(logits.device)
-            probs, ids = truncate(logits, temperature, top_k, top_p)
+            probs, ids = truncate(logits, temperature, top_k, top_p, min_p)
             return ids.gather(1, invert(probs, uniform))[:, 0]
 
-        return extend(next_logits, prompt, eos, max_tokens, choose)
+        return extend(next_logits, prompt, eos, max_tokens, choose, watch)
 
     return decode
 
 
-def truncate(logits: Tensor, temperature: float, top_k: int | None, top_p: float) -> tuple[Tensor, Tensor]:
+def penalise(logits: Tensor, tokens: Tensor, penalty: float) -> Tensor:
+    """Logits (n, V), those of the tokens (n, t) that were used already made smaller."""
+    used = logits.gather(1, tokens)
+    return logits.scatter(1, tokens, torch.where(used > 0, used / penalty, used * penalty))
+
+
+def truncate(
+    logits: Tensor, temperature: float, top_k: int | None, top_p: float, min_p: float = 0.0
+) -> tuple[Tensor, Tensor]:
     """The distribution that is sampled from.
 
     Args:
         logits: (n, V).
-        temperature, top_k, top_p: as in `sampling`.
+        temperature, top_k, top_p, min_p: as in `sampling`.
 
     Returns:
         probs: (n, V) in falling order, 0 for what is left out.
@@ -67,6 +93,9 @@ def truncate(logits: Tensor, temperature: float, top_k: int | None, top_p: float
         top_k, temperature = 1, 1.0
     # The largest is subtracted first: divided by a tiny temperature it would overflow.
     probs = ((ordered - ordered[:, :1]) / temperature).softmax(dim=1)
+    if min_p > 0:
+        probs = probs.masked_fill(probs < min_p * probs[:, :1], 0.0)
+        probs /= probs.sum(dim=1, keepdim=True)
     if top_k is not None:
         probs[:, top_k:] = 0.0
         probs /= probs.sum(dim=1, keepdim=True)

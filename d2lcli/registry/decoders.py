@@ -6,6 +6,10 @@ DECODERS = Registry(
     "decoder",
     {
         "greedy": Entry("d2lcli.generation.greedy:greedy", "The most probable token at every step", source="d2l 10.8"),
+        "beam": Entry("d2lcli.generation.beam:beam", "The best of several hypotheses at every step", source="d2l 10.8"),
+        "exhaustive": Entry(
+            "d2lcli.generation.exhaustive:exhaustive", "Every sequence, for tiny vocabularies", source="d2l 10.8"
+        ),
         "sampling": Entry(
             "d2lcli.generation.sampling:sampling",
             "Tokens drawn at random, under temperature, top-k and top-p",

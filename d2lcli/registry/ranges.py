@@ -104,6 +104,10 @@ RANGES: dict[str, Range] = {
     "temperature": _NOT_NEGATIVE,
     "top_k": _COUNT,
     "top_p": Range(0, 1, low_open=True),
+    "min_p": _SHARE,
+    "repetition_penalty": _POSITIVE,
+    "tbptt": _COUNT,
+    "tbptt_keep": _SHARE,
     # processes
     "timeout": _POSITIVE,
     "bucket_megabytes": _POSITIVE,

@@ -1,7 +1,7 @@
 """The one function that turns a checked config into live objects."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -100,7 +100,7 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
     prepare(values, device)
     dataset = weigh_examples(build_data(values))
     train = make_loader(values, dataset, "train", device, strategy, training=True)
-    model = build_model(values, dataset, device)
+    model = build_model(values, dataset.shape, dataset.num_outputs, device)
     transfer = None
     if values["weights"] is not None and fresh:
         transfer = load(model, read_weights(locate(values["weights"])), new_head=values["head"] == "new")
@@ -255,13 +255,13 @@ def make_loader(
         raise ConfigError(f"data '{dataset.name}': {split}: {error}") from None
 
 
-def build_model(values: Mapping[str, Any], dataset: Dataset, device: torch.device) -> nn.Module:
+def build_model(values: Mapping[str, Any], shape: Sequence[int], num_outputs: int, device: torch.device) -> nn.Module:
     """The model on its device, its weights drawn; lazy layers meet one example to learn their sizes."""
-    options = model_options(values, dataset.shape, dataset.num_outputs)
+    options = model_options(values, shape, num_outputs)
     model: nn.Module = _part(MODELS, {"name": values["model"]["name"]} | options)
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         with torch.no_grad():
-            model.eval()(torch.zeros(1, *dataset.shape))
+            model.eval()(torch.zeros(1, *shape))
         model.train()
     with naming_key("head"):
         set_head(model, values["head"])

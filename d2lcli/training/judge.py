@@ -61,7 +61,7 @@ def rebuild(path: Path, values: dict[str, Any], checkpoint: str = "best") -> Reb
     device = pick_device(values["hardware"])
     prepare(values, device)
     dataset = build_data(values)
-    model = build_model(values, dataset, device)
+    model = build_model(values, dataset.shape, dataset.num_outputs, device)
     load_weights(model, snapshot.weights, snapshot)
     task = build_task(values)
     check_task(task, values, dataset)

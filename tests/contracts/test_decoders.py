@@ -1,6 +1,5 @@
 """What every registered decoder must do."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +16,10 @@ V = 7
 TABLE = torch.randn(V, V, generator=torch.Generator().manual_seed(3))
 PROMPT = torch.tensor([[1, 2], [3, 4], [5, 6]])
 
+LONG = [name for name in DECODERS.names() if name != "exhaustive"]  # all sequences of many tokens are too many
+STEPWISE = [name for name in LONG if name != "beam"]  # what a search finds for more tokens may begin otherwise
+
+long_decoder = pytest.mark.parametrize("name", LONG)
 every_decoder = pytest.mark.parametrize("name", DECODERS.names())
 
 
@@ -25,21 +28,20 @@ def bigram(tokens: Tensor) -> Tensor:
     return TABLE[tokens[:, -1]]
 
 
-def ends_after(lengths: list[int], eos: int) -> Callable[[Tensor], Tensor]:
-    """Row i must take `eos` as its new token number lengths[i]; until then it must not."""
-
-    def next_logits(tokens: Tensor) -> Tensor:
-        logits = bigram(tokens)
-        logits[:, eos] = -torch.inf
-        due = torch.tensor(lengths) == tokens.shape[1] - PROMPT.shape[1] + 1
-        only = torch.full((V,), -torch.inf)
-        only[eos] = 0.0
-        return torch.where(due[:, None], only, logits)
-
-    return next_logits
+LENGTHS = {1: 2, 3: 4, 5: 1}  # by the first token of the prompt
 
 
-@every_decoder
+def ending(tokens: Tensor) -> Tensor:
+    """Each sequence must take 0 as its new token number LENGTHS[its first]; until then it must not."""
+    logits = bigram(tokens)
+    logits[:, 0] = -torch.inf
+    due = torch.tensor([LENGTHS[first] for first in tokens[:, 0].tolist()]) == tokens.shape[1] - PROMPT.shape[1] + 1
+    only = torch.full((V,), -torch.inf)
+    only[0] = 0.0
+    return torch.where(due[:, None], only, logits)
+
+
+@long_decoder
 def test_the_prompt_is_kept_and_tokens_are_appended(name: str) -> None:
     made = DECODERS.build(name, max_tokens=9)(bigram, PROMPT)
     assert made.tokens.shape == (3, 11)
@@ -60,7 +62,7 @@ def test_log_probabilities_are_the_model_s(name: str) -> None:
 
 @every_decoder
 def test_a_sequence_stops_at_its_end_token(name: str) -> None:
-    made = DECODERS.build(name, max_tokens=50)(ends_after([2, 4, 1], eos=0), PROMPT, 0)
+    made = DECODERS.build(name, max_tokens=5 if name == "exhaustive" else 50)(ending, PROMPT, 0)
     assert made.lengths.tolist() == [2, 4, 1]
     assert made.tokens.shape == (3, 6)  # as long as the longest
     for row, log_probs, length in zip(made.tokens[:, 2:], made.log_probs, made.lengths.tolist()):
@@ -68,7 +70,7 @@ def test_a_sequence_stops_at_its_end_token(name: str) -> None:
         assert log_probs[length:].eq(0).all()
 
 
-@every_decoder
+@long_decoder
 def test_the_same_call_gives_the_same_tokens_and_leaves_the_global_generator_alone(name: str) -> None:
     decoder = DECODERS.build(name, max_tokens=20)
     first = decoder(bigram, PROMPT)
@@ -79,7 +81,7 @@ def test_the_same_call_gives_the_same_tokens_and_leaves_the_global_generator_alo
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@every_decoder
+@pytest.mark.parametrize("name", STEPWISE)
 def test_a_longer_text_begins_with_the_shorter(name: str) -> None:
     short, long = (DECODERS.build(name, max_tokens=count)(bigram, PROMPT) for count in (4, 12))
     assert torch.equal(long.tokens[:, :6], short.tokens)
@@ -97,10 +99,10 @@ def test_no_graph_is_built_and_the_prompt_is_not_changed(name: str) -> None:
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_logits_that_are_no_numbers_are_reported(name: str, bad: float) -> None:
     with pytest.raises(NonFiniteError, match="logits"):
-        DECODERS.build(name, max_tokens=2)(lambda tokens: torch.full((3, V), bad), PROMPT)
+        DECODERS.build(name, max_tokens=2)(lambda tokens: torch.full((len(tokens), V), bad), PROMPT)
 
 
-@every_decoder
+@long_decoder
 def test_a_masked_token_is_never_chosen(name: str) -> None:
     def masked(tokens: Tensor) -> Tensor:
         return bigram(tokens).index_fill(1, torch.tensor([0, 2, 6]), -torch.inf)
@@ -117,7 +119,7 @@ def test_misfits_are_refused(name: str) -> None:
             decoder(bigram, prompt)
     with pytest.raises(ValueError, match="eos=7 must be an id below 7"):
         decoder(bigram, PROMPT, 7)
-    with pytest.raises(ValueError, match=r"shape \(3, V\)"):
+    with pytest.raises(ValueError, match=r"shape \(\d+, V\)"):
         decoder(lambda tokens: TABLE[0], PROMPT)
 
 
