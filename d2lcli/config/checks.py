@@ -12,6 +12,7 @@ from d2lcli.registry.losses import loss_options
 from d2lcli.registry.options import check_options, check_value, show
 from d2lcli.registry.signatures import Parameter
 
+TOKEN_TASKS = {"language_model", "sequence_to_sequence"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 Place = Callable[[tuple[str, ...]], str]
@@ -126,15 +127,15 @@ class _Check:
             self.add(("data", "tokenizer"), reason)
 
     def tokens(self) -> None:
-        """A model of tokens needs a text, and no other model can read one."""
-        model, data = self.get("model", "name"), self.get("data", "name")
-        reads, text = "vocab_size" in MODELS.parameters(model), "tokenizer" in DATASETS.parameters(data)
-        if reads and not text:
-            known = ", ".join(name for name in DATASETS.names() if "tokenizer" in DATASETS.parameters(name))
-            self.add(("data",), f"model '{model}' reads text, and data '{data}' is none (texts: {known})")
-        elif text and not reads:
-            known = ", ".join(name for name in MODELS.names() if "vocab_size" in MODELS.parameters(name))
-            self.add(("data",), f"data '{data}' is a text, which model '{model}' cannot read (models of text: {known})")
+        """Models of tokens go with data of their kind and their own task, other models with neither."""
+        model, data, task = (self.get(group, "name") for group in ("model", "data", "task"))
+        made_for, told = MODELS.describe(model).task, DATASETS.describe(data).task
+        if made_for != told and TOKEN_TASKS & {made_for, told}:
+            fitting = [name for name in DATASETS.names() if DATASETS.describe(name).task == made_for]
+            known = f" (it takes: {', '.join(fitting)})" if made_for in TOKEN_TASKS else ""
+            self.add(("data",), f"'{data}' is no data for model '{model}'{known}")
+        elif made_for != task and TOKEN_TASKS & {made_for, task}:
+            self.add(("task",), f"'{task}' is no task for model '{model}', which is made for '{made_for}'")
 
     def metric(self, item: Any) -> str:
         """Check one entry of the list of metrics; its name."""

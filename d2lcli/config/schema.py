@@ -143,8 +143,16 @@ _ENGINE_KEYS = {
     "task": TaskKeys,
 }
 _SUPPLIED = {"scheduler": ("lr",)}  # the engine passes optim.lr
-_FILLED = {
-    "model": ("in_features", "in_channels", "image_size", "num_classes", "num_outputs", "vocab_size"),  # from the data
+_FILLED = {  # from the data
+    "model": (
+        "in_features",
+        "in_channels",
+        "image_size",
+        "num_classes",
+        "num_outputs",
+        "vocab_size",
+        "source_vocab_size",
+    ),  # from the data
     "scheduler": ("max_update",),  # the length of the run
 }
 

@@ -106,7 +106,8 @@ class Dataset:
         found: where the data came from, in words.
         deployed: inputs (m, ...) of the domain where the model will be used, without labels; None where it is the
             domain of the training split.
-        tokenizer: of a text, trained; None of other data.
+        tokenizer: of a text, trained; None of other data.  Of pairs it is the target's.
+        source_tokenizer: of the source sentences of pairs.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Dataset:
     found: str = ""
     deployed: Tensor | None = None
     tokenizer: Tokenizer | None = None
+    source_tokenizer: Tokenizer | None = None
 
     def head(self, n: int) -> "Dataset":
         """The first `n` examples of each split."""

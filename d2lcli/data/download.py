@@ -65,7 +65,7 @@ def fetch(
             download(
                 (url or source.url) + file.name,
                 target,
-                digest=f"md5:{file.md5}",
+                digest=f"sha1:{file.sha1}" if file.sha1 else f"md5:{file.md5}",
                 intact=partial(is_intact, file=file),
                 max_bytes=file.size + 4096,
                 progress=progress,

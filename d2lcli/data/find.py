@@ -110,7 +110,10 @@ def read_checked(path: Path, file: DataFile) -> tuple[bytes, str]:
     except (zlib.error, EOFError) as error:
         raise DataError(f"{clean(path)}: damaged: {clean(error)}", _again(file)) from error
     digest = hashlib.sha256(content).hexdigest()
-    if digest != file.sha256:
+    if file.sha1:
+        if (found := hashlib.sha1(content, usedforsecurity=False).hexdigest()) != file.sha1:
+            raise DataError(f"{clean(path)}: wrong checksum: SHA-1 {found}, expected {file.sha1}", _again(file))
+    elif digest != file.sha256:
         size = f"{len(content)} bytes" if len(content) <= file.size else f"more than {file.size} bytes"
         problem = f"wrong checksum: SHA-256 {digest} of {size}, expected {file.sha256} of {file.size} bytes"
         raise DataError(f"{clean(path)}: {problem}", _again(file))

@@ -157,6 +157,11 @@ class Loader:
             raise IndexError(f"batch {index} of {len(self)}")
         return self.batch_size if index < self.full else self.tail
 
+    def local_size(self, index: int) -> int:
+        """What this rank's part of global batch `index` counts, in the unit of `global_size`."""
+        low, high = part(self.global_size(index), self.rank, self.world_size)
+        return high - low
+
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """This rank's part of the global batches `start`, `start` + 1, ... of an epoch, as (inputs, targets)."""
         if not 0 <= start <= len(self):

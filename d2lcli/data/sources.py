@@ -18,6 +18,8 @@ class DataFile:
         sha256: of its content.
         md5: of the file as published, where it can be downloaded.
         archive: content is the file as it lies, though its name may end in .gz.
+        sha1: of the file as published, where its publisher gives no better checksum; `size` is then the most that it
+            may have, and `sha256` is empty.
     """
 
     name: str
@@ -25,6 +27,7 @@ class DataFile:
     sha256: str
     md5: str = ""
     archive: bool = False
+    sha1: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,24 @@ WIKITEXT2 = Source(
     ways=("put the raw texts as train.raw.gz, valid.raw.gz and test.raw.gz into a folder wikitext2 below $D2L_DATA",),
 )
 
+TATOEBA_EN_ES_MINI = Source(
+    "tatoeba_en_es_mini",
+    (DataFile("pairs.tsv.gz", 2828542, "6a420653c05d737435249b5d674b3d9ca017dd4be6f27af5d00d88279dd4c004"),),
+    "CC BY 2.0 FR, Tatoeba",
+    embedded=True,
+    folders=("tatoeba_en_es_mini",),
+)
+
+FRA_ENG = Source(
+    "fra_eng",
+    (DataFile("fra-eng.zip", 16 << 20, "", archive=True, sha1="94646ad1522d915e7b0f9296181140edcf86a4f5"),),
+    "CC BY 2.0 FR, Tatoeba",
+    folders=("fra_eng", "book"),
+    url="http://d2l-data.s3-accelerate.amazonaws.com/",
+)
+
 _ALL = (
-    FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AIRFOIL, AMES, BOTCHAN, TIME_MACHINE, WIKITEXT2,
+    FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AIRFOIL, AMES,
+    BOTCHAN, TIME_MACHINE, WIKITEXT2, TATOEBA_EN_ES_MINI, FRA_ENG,
 )  # fmt: skip
 SOURCES = {source.name: source for source in _ALL}

@@ -11,6 +11,8 @@ METRICS = Registry(
         "top_k": Entry("d2lcli.tasks.metrics:top_k", "Share of examples whose right class is among the k largest logits"),
         "perplexity": Entry("d2lcli.tasks.metrics:perplexity", "exp of the mean cross-entropy of the tokens"),
         "bits_per_character": Entry("d2lcli.tasks.metrics:bits_per_character", "Mean cross-entropy of the tokens in bits"),
+        "bleu4": Entry("d2lcli.tasks.bleu:bleu4", "Corpus BLEU of n-grams up to 4, from 0 to 1"),
+        "bleu": Entry("d2lcli.tasks.bleu:bleu", "Mean sentence BLEU with the book's weights"),
         "mse": Entry("d2lcli.tasks.metrics:mse", "Mean squared error"),
         "rmse": Entry("d2lcli.tasks.metrics:rmse", "Root of the mean squared error"),
         "log_rmse": Entry("d2lcli.tasks.metrics:log_rmse", "Root mean squared error of the logarithms"),

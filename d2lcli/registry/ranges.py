@@ -108,6 +108,8 @@ RANGES: dict[str, Range] = {
     "repetition_penalty": _POSITIVE,
     "tbptt": _COUNT,
     "tbptt_keep": _SHARE,
+    "teacher_forcing": _SHARE,
+    "num_steps": _COUNT,
     # processes
     "timeout": _POSITIVE,
     "bucket_megabytes": _POSITIVE,

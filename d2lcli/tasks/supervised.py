@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,10 @@ class Supervised:
         inputs, targets = batch[:2]
         outputs = model(inputs)
         return self.loss(outputs, targets, reduction="none"), outputs, targets
+
+    def update(self, metric: Metric, outputs: Any, targets: Any) -> None:
+        """Show a metric what `eval_step` gave."""
+        metric.update(outputs, targets)
 
     def prepare(self, targets: Tensor, num_outputs: int, device: torch.device) -> None:
         """Take from the training targets what the training loss depends on; by default nothing."""

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from d2lcli.data.dataset import Dataset
+from d2lcli.data.dataset import Dataset, Split
 from d2lcli.data.folds import take_fold
 from d2lcli.data.loader import Loader
+from d2lcli.data.pairs import PairLoader, PairSplit
 from d2lcli.data.windows import TextSplit, WindowLoader
 from d2lcli.errors import ConfigError
 from d2lcli.optim.param_groups import param_groups
@@ -42,6 +43,7 @@ from d2lcli.training.seeding import make_deterministic, seed_everything
 from d2lcli.training.transfer import Report, load
 from d2lcli.training.weights import read_weights
 
+LOADERS: dict[type[Split], type[Loader]] = {Split: Loader, TextSplit: WindowLoader, PairSplit: PairLoader}
 LOADER = "d2lcli.data.loader:loader_options"
 
 
@@ -100,7 +102,7 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
     prepare(values, device)
     dataset = weigh_examples(build_data(values))
     train = make_loader(values, dataset, "train", device, strategy, training=True)
-    model = build_model(values, dataset.shape, dataset.num_outputs, device)
+    model = model_for(values, dataset, device)
     transfer = None
     if values["weights"] is not None and fresh:
         transfer = load(model, read_weights(locate(values["weights"])), new_head=values["head"] == "new")
@@ -239,7 +241,7 @@ def make_loader(
     if chosen is None:
         raise ConfigError(f"data '{dataset.name}' has no split '{split}'", "use --split train or --split val")
     try:
-        return (WindowLoader if isinstance(chosen, TextSplit) else Loader)(
+        return LOADERS[type(chosen)](
             chosen,
             batch_size=node["batch_size"] if training else min(node["eval_batch_size"], max(1, len(chosen))),
             seed=values["seed"],
@@ -255,9 +257,15 @@ def make_loader(
         raise ConfigError(f"data '{dataset.name}': {split}: {error}") from None
 
 
-def build_model(values: Mapping[str, Any], shape: Sequence[int], num_outputs: int, device: torch.device) -> nn.Module:
+def build_model(
+    values: Mapping[str, Any],
+    shape: Sequence[int],
+    num_outputs: int,
+    device: torch.device,
+    source_vocab_size: int = 0,
+) -> nn.Module:
     """The model on its device, its weights drawn; lazy layers meet one example to learn their sizes."""
-    options = model_options(values, shape, num_outputs)
+    options = model_options(values, shape, num_outputs, source_vocab_size)
     model: nn.Module = _part(MODELS, {"name": values["model"]["name"]} | options)
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         with torch.no_grad():
@@ -271,6 +279,12 @@ def build_model(values: Mapping[str, Any], shape: Sequence[int], num_outputs: in
     if values["hardware"]["channels_last"]:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model
+
+
+def model_for(values: Mapping[str, Any], dataset: Dataset, device: torch.device) -> nn.Module:
+    """The model that fits a data set, see `build_model`."""
+    source = 0 if dataset.source_tokenizer is None else len(dataset.source_tokenizer)
+    return build_model(values, dataset.shape, dataset.num_outputs, device, source)
 
 
 def build_task(values: Mapping[str, Any]) -> Any:

@@ -17,6 +17,8 @@ from d2lcli.training.memory import PRECISION_BYTES, Memory, state_tensors, train
 from d2lcli.training.options import model_options
 from d2lcli.training.summary import Layer, Summary, summarize
 
+SENTENCE = 10  # tokens that stand for a sentence, where each has its own length
+
 
 def describe(values: Mapping[str, Any]) -> dict[str, Any]:
     """What `show` prints, as plain values.  Shapes have the batch first, of size 1; memory is in bytes.
@@ -36,8 +38,7 @@ def describe(values: Mapping[str, Any]) -> dict[str, Any]:
             model: nn.Module = MODELS.build(name, **options)
             set_head(model, values["head"])
             freeze(model, values["freeze"])
-        reads_tokens = "vocab_size" in MODELS.parameters(name)
-        summary = summarize(model, input_shape, input_dtype=torch.int64 if reads_tokens else None)
+        summary = summarize(model, input_shape, **_token_inputs(name, input_shape))
     except ValueError as error:
         raise ConfigError(f"model '{name}': {error}") from None
     settings = _memory_settings(values)
@@ -61,6 +62,16 @@ def describe(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _token_inputs(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    """What `summarize` is told of a model of tokens: that of pairs also takes lengths and target tokens."""
+    if "vocab_size" not in MODELS.parameters(name):
+        return {}
+    if "source_vocab_size" not in MODELS.parameters(name):
+        return {"input_dtype": torch.int64}
+    lengths = torch.empty(1, dtype=torch.int64, device="meta")
+    return {"input_dtype": torch.int64, "further": (lengths, lengths.expand(1, *shape))}
+
+
 def _data_shape(values: Mapping[str, Any]) -> tuple[int, ...]:
     """The shape of one example by the registry, images resized as in training; empty where only loading tells it."""
     shape = DATASETS.describe(values["data"]["name"]).shape
@@ -80,8 +91,8 @@ def _input_shape(values: Mapping[str, Any], options: Mapping[str, Any], shape: t
         return (options.get("in_features", takes["in_features"].default),)
     if shape:
         return shape
-    if steps := values["data"].get("num_steps"):
-        return (steps,)
+    if "num_steps" in values["data"]:
+        return (values["data"]["num_steps"] or SENTENCE,)
     name = values["data"]["name"]
     raise ConfigError(f"data '{name}' tells the shape of its examples only when it is loaded", "set model.image_size")
 

@@ -72,7 +72,7 @@ def evaluate_model(
                     losses, outputs, targets = task.eval_step(model, batch)
                 _add(sums, losses)
                 for metric in task.metrics.values():
-                    metric.update(outputs, targets)
+                    task.update(metric, outputs, targets)
     finally:
         model.train(training)
     return _collect(task, strategy, sums)

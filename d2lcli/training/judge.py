@@ -12,10 +12,10 @@ from d2lcli.data.dataset import Dataset
 from d2lcli.parallel.single import single
 from d2lcli.training.build import (
     build_data,
-    build_model,
     build_task,
     check_task,
     make_loader,
+    model_for,
     pick_device,
     pick_precision,
     prepare,
@@ -61,7 +61,7 @@ def rebuild(path: Path, values: dict[str, Any], checkpoint: str = "best") -> Reb
     device = pick_device(values["hardware"])
     prepare(values, device)
     dataset = build_data(values)
-    model = build_model(values, dataset.shape, dataset.num_outputs, device)
+    model = model_for(values, dataset, device)
     load_weights(model, snapshot.weights, snapshot)
     task = build_task(values)
     check_task(task, values, dataset)

@@ -177,7 +177,7 @@ class Trainer:
                 loss = run.task.train_loss(run.module, batch)
             self._note(loss, batch, index)
             if self.weighted:
-                loss = loss * self._weight(index, batch[1].shape[0])
+                loss = loss * self._weight(index)
             if self.second_order:
                 with naming_key("optim"):
                     self.second_order(loss)
@@ -186,7 +186,7 @@ class Trainer:
 
     def _note(self, loss: Tensor, batch: tuple[Tensor, ...], index: int) -> None:
         """Add a loss to the running mean; on the CPU, where reading it costs nothing, refuse one that is not finite."""
-        size = batch[1].shape[0]
+        size = self.run.train.local_size(index)
         if self.on_cpu:
             value = loss.item()
             if not math.isfinite(value):
@@ -197,9 +197,10 @@ class Trainer:
         else:  # nobody waits for the device: what it computed is read at the logging interval
             self.meter.defer(loss.detach(), size, index)
 
-    def _weight(self, index: int, local: int) -> float:
+    def _weight(self, index: int) -> float:
         """What a batch's mean loss counts in its update, so that the update is the mean over all its examples."""
         loader, accumulate = self.run.train, self.run.accumulate
+        local = loader.local_size(index)
         start = index - index % accumulate
         group = range(start, min(start + accumulate, len(loader)))
         total = sum(loader.global_size(other) for other in group)

@@ -7,10 +7,20 @@ from typing import Any
 from d2lcli.errors import ConfigError
 from d2lcli.registry import MODELS
 
-FROM_DATA = ("in_features", "in_channels", "image_size", "num_classes", "num_outputs", "vocab_size")
+FROM_DATA = (
+    "in_features",
+    "in_channels",
+    "image_size",
+    "num_classes",
+    "num_outputs",
+    "vocab_size",
+    "source_vocab_size",
+)
 
 
-def model_options(values: Mapping[str, Any], shape: Sequence[int], num_outputs: int) -> dict[str, Any]:
+def model_options(
+    values: Mapping[str, Any], shape: Sequence[int], num_outputs: int, source_vocab_size: int = 0
+) -> dict[str, Any]:
     """The options of the model's builder: the config's, each null that describes the data filled from it.
 
     `image_size` is the data's, because images are resized before the model sees them, and is left out where the builder
@@ -19,7 +29,8 @@ def model_options(values: Mapping[str, Any], shape: Sequence[int], num_outputs: 
     Args:
         values: a checked config; its node `model` has `name` and the options.
         shape: of one example, images as (channels, height, width); empty where it is not known.
-        num_outputs: classes or regression targets; 0 where it is not known.
+        num_outputs: classes, regression targets or tokens; 0 where it is not known.
+        source_vocab_size: tokens of the source language of pairs, likewise.
 
     Raises:
         ConfigError: a model of images meets other data, or images too small for it; the minimum is named.
@@ -28,6 +39,8 @@ def model_options(values: Mapping[str, Any], shape: Sequence[int], num_outputs: 
     _check_images(name, shape)
     options = {key: value for key, value in values["model"].items() if key != "name"}
     known = _described(shape, num_outputs)
+    if source_vocab_size:
+        known["source_vocab_size"] = source_vocab_size
     if "image_size" in known:
         options["image_size"] = known["image_size"]
     takes = MODELS.parameters(name)

@@ -1,6 +1,7 @@
 """A training from its plan to its result: folder, live objects, checkpoint, loop, result.json."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from d2lcli.config import dump_yaml
@@ -46,8 +47,7 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         val = make_loader(plan.values, run.dataset, "val", run.device, run.strategy)
         if first and not plan.resume:  # its data and options are known to be right by now
             folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
-            if run.dataset.tokenizer is not None:
-                run.dataset.tokenizer.save(folder.path / "tokenizer.json")
+            _save_tokenizers(run, folder.path)
         trainer = _trainer(plan, run, val, first, quiet=quiet)
         if first and plan.resume and (plan.overrides or plan.config_file):  # the checkpoint fits the changes
             replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())
@@ -97,6 +97,13 @@ def _trainer(plan: Plan, run: Run, val: Loader, first: bool, *, quiet: bool) -> 
     progress.close()
     progress = make_progress(run.total_steps, position.step, quiet=quiet or not first)
     return Trainer(run, val, folder, checkpoints, logbook, progress, position)
+
+
+def _save_tokenizers(run: Run, folder: Path) -> None:
+    """Beside the config, so that the run folder alone is enough to generate."""
+    for name, tokenizer in (("tokenizer", run.dataset.tokenizer), ("source_tokenizer", run.dataset.source_tokenizer)):
+        if tokenizer is not None:
+            tokenizer.save(folder / f"{name}.json")
 
 
 def _newest(plan: Plan, run: Run, checkpoints: Checkpoints, first: bool) -> Snapshot | None:

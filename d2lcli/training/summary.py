@@ -83,7 +83,12 @@ class Summary:
 
 
 def summarize(
-    model: nn.Module, input_shape: Sequence[int], *, batch_size: int = 1, input_dtype: torch.dtype | None = None
+    model: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    batch_size: int = 1,
+    input_dtype: torch.dtype | None = None,
+    further: Sequence[Tensor] = (),
 ) -> Summary:
     """Run a copy of `model` on the meta device and write down what each layer gives.  The model itself is untouched.
 
@@ -92,6 +97,7 @@ def summarize(
         input_shape: of one example, without the batch.
         batch_size: examples in the batch; 1 for published figures.
         input_dtype: of the inputs; the model's own floating type by default.
+        further: what the model takes besides, on the meta device.
 
     Raises:
         ValueError: the model cannot take such an input; torch's own words stand in the sentence.
@@ -104,7 +110,7 @@ def summarize(
         watch.attach(name or "model", module)
     try:
         with torch.enable_grad(), watch, torch.autograd.graph.saved_tensors_hooks(watch.keep, lambda tensor: tensor):
-            outputs = twin(inputs)
+            outputs = twin(inputs, *further)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         shape = " x ".join(str(size) for size in inputs.shape)
         raise ValueError(f"The model cannot take an input of shape {shape}: {error}") from error

@@ -13,8 +13,16 @@ from torch import Tensor, nn
 
 from d2lcli.registry import DATASETS, MODELS, TASKS
 
-SIZES = {"in_features": 6, "in_channels": 2, "num_classes": 3, "num_outputs": 3, "vocab_size": 3}
+SIZES = {
+    "in_features": 6,
+    "in_channels": 2,
+    "num_classes": 3,
+    "num_outputs": 3,
+    "vocab_size": 3,
+    "source_vocab_size": 5,
+}
 BATCH = 4
+Inputs = tuple[Tensor, ...]
 
 
 def tiny_options(name: str) -> dict[str, Any]:
@@ -38,15 +46,21 @@ def shape_of_outputs(name: str, outputs: int = 3) -> tuple[int, ...]:
     return (BATCH, 6, outputs) if reads_tokens(name) else (BATCH, outputs)
 
 
-def doubled(inputs: Tensor) -> Tensor:
-    return inputs.double() if inputs.is_floating_point() else inputs
+def doubled(inputs: Inputs) -> Inputs:
+    return tuple(each.double() if each.is_floating_point() else each for each in inputs)
 
 
-def tiny_inputs(name: str) -> Tensor:
+def tiny_inputs(name: str) -> Inputs:
+    """What the model is called with; the sentences of pairs have different lengths."""
+    generator = torch.Generator().manual_seed(1)
     if reads_tokens(name):
-        return torch.randint(SIZES["vocab_size"], (BATCH, 6), generator=torch.Generator().manual_seed(1))
+        tokens = torch.randint(SIZES["vocab_size"], (BATCH, 6), generator=generator)
+        if "source_vocab_size" in MODELS.parameters(name):
+            source = torch.randint(SIZES["source_vocab_size"], (BATCH, 7), generator=generator)
+            return source, torch.tensor([7, 3, 5, 1]), tokens
+        return (tokens,)
     shape = (SIZES["in_channels"], side(name), side(name)) if MODELS.describe(name).min_image_size else (6,)
-    return torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(1))
+    return (torch.randn(BATCH, *shape, generator=generator),)
 
 
 def build(name: str, seed: int = 0) -> nn.Module:
@@ -76,7 +90,7 @@ def test_defaults_build(name: str) -> None:
 
 
 def test_forward(name: str) -> None:
-    outputs = tiny(name)(tiny_inputs(name))
+    outputs = tiny(name)(*tiny_inputs(name))
     assert outputs.shape == shape_of_outputs(name)
     assert outputs.dtype == torch.float32
     assert bool(outputs.isfinite().all())
@@ -84,7 +98,7 @@ def test_forward(name: str) -> None:
 
 def test_backward_reaches_every_parameter(name: str) -> None:
     model = tiny(name)
-    model(tiny_inputs(name)).square().mean().backward()
+    model(*tiny_inputs(name)).square().mean().backward()
     missing = [key for key, parameter in model.named_parameters() if parameter.grad is None]
     assert missing == []
     broken = [key for key, parameter in model.named_parameters() if not parameter.grad.isfinite().all()]
@@ -101,25 +115,25 @@ def test_state_dict_round_trip(name: str) -> None:
     model, other, inputs = tiny(name).eval(), tiny(name).eval(), tiny_inputs(name)
     for value in other.state_dict().values():
         value.zero_()
-    assert not torch.equal(model(inputs), other(inputs))
+    assert not torch.equal(model(*inputs), other(*inputs))
     other.load_state_dict(model.state_dict())
-    assert torch.equal(model(inputs), other(inputs))
+    assert torch.equal(model(*inputs), other(*inputs))
 
 
 def test_evaluation_is_deterministic(name: str) -> None:
     model, inputs = tiny(name).eval(), tiny_inputs(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    assert torch.equal(model(inputs), model(inputs))
+    assert torch.equal(model(*inputs), model(*inputs))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 def test_float64_and_each_example_by_itself(name: str) -> None:
     model, inputs = tiny(name).eval(), tiny_inputs(name)
-    single = model(inputs)
-    double = model.double()(doubled(inputs))
+    single = model(*inputs)
+    double = model.double()(*doubled(inputs))
     assert double.dtype == torch.float64
     torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-3 * double.abs().max().item())
-    one_by_one = torch.cat([model(doubled(example[None])) for example in inputs])
+    one_by_one = torch.cat([model(*(each[i : i + 1] for each in doubled(inputs))) for i in range(BATCH)])
     torch.testing.assert_close(double, one_by_one)
 
 
@@ -130,7 +144,7 @@ def test_the_number_of_outputs_is_respected(name: str, outputs: int) -> None:
     assert sizes, "a model takes num_classes, num_outputs or vocab_size"
     with torch.device("meta"):
         model = MODELS.build(name, **tiny_options(name) | sizes).eval()
-        assert model(tiny_inputs(name).to("meta")).shape == shape_of_outputs(name, outputs)
+        assert model(*(each.to("meta") for each in tiny_inputs(name))).shape == shape_of_outputs(name, outputs)
 
 
 def test_the_smallest_image_is_the_smallest(name: str) -> None:

@@ -1,5 +1,6 @@
 """What all tokenizers share: training a vocabulary, ids to text and back, and their JSON file."""
 
+import copy
 import json
 import os
 from abc import ABC, abstractmethod
@@ -38,6 +39,12 @@ class Tokenizer(ABC):
         self.min_freq = min_freq
         self.special = special_tokens(reserved)
         self._vocabulary: Vocabulary | None = None
+
+    def renewed(self, reserved: Sequence[str]) -> "Tokenizer":
+        """An untrained tokenizer with the same options but these reserved tokens."""
+        other = copy.copy(self)
+        other.special, other._vocabulary = special_tokens(reserved), None
+        return other
 
     @abstractmethod
     def split(self, text: str) -> list[str]:
