@@ -170,14 +170,18 @@ def generate(
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Keep what was computed for earlier tokens.")
     ] = True,
+    attention: Annotated[
+        Path | None, typer.Option("--attention", metavar="PNG", help="Draw what the first translation looked at.")
+    ] = None,
     json_output: Json = False,
 ) -> Any:
-    """Let a language model go on from prompts.
+    """Let a language model go on from prompts, or a translation model translate them.
 
     \b
       d2l generate runs/lm --prompt "It was" decoder.temperature=0.7 decoder.max_tokens=200
       d2l generate runs/lm --file prompts.txt decoder=beam decoder.beam_size=4 --json
       d2l generate runs/lm --prompt "The" --num 3 --stop . decoder.top_p=0.9 decoder.seed=1
+      d2l generate runs/transformer --prompt "I am tired." --attention attention.png
     """
     from d2lcli.commands.generate import generate as body
 
@@ -193,6 +197,7 @@ def generate(
         stop=[text for text in stop or [] if text],
         checkpoint=checkpoint,
         cache=cache,
+        attention=attention,
         json_output=json_output,
     )
 

@@ -1,11 +1,15 @@
-"""`d2l generate RUN`: what a run's model can make: text that goes on from prompts."""
+"""`d2l generate RUN`: what a run's model can make: text that goes on from prompts, and translations."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from d2lcli.errors import ConfigError, DataError, clean, nearest
+
+DEFAULTS = {"language_model": "sampling", "sequence_to_sequence": "beam"}
+STREAMING = ("greedy", "sampling")
 
 
 def generate(
@@ -18,9 +22,10 @@ def generate(
     stop: list[str],
     checkpoint: str,
     cache: bool,
+    attention: Path | None,
     json_output: bool,
 ) -> None:
-    """Continue prompts with a run's language model, and print the texts.
+    """Continue prompts with a run's language model, or translate them, and print the texts.
 
     Raises:
         ConfigError: a wrong key or prompt, or a run that cannot generate.
@@ -28,40 +33,84 @@ def generate(
     """
     from d2lcli.training.plan import changed_config
 
-    decoder, rest = split_decoder(overrides)
-    values = changed_config(run, rest)
+    words = [word for word in overrides if word.partition("=")[0].partition(".")[0] == "decoder"]
+    values = changed_config(run, [word for word in overrides if word not in words])
+    task = values["task"]["name"]
+    decoder = read_decoder(words, DEFAULTS.get(task, "greedy"))
     texts = [*prompts, *(_lines(file) if file is not None else [])]
-    if not texts:
-        texts = [" "]
+    if task == "sequence_to_sequence":
+        if num > 1 or stop:
+            raise ConfigError("--num and --stop are for text that goes on; a sentence has one translation")
+        _translate(run, values, decoder, texts, checkpoint, cache, attention, json_output)
+        return
+    if attention is not None:
+        raise ConfigError("--attention draws what a translation looked at, and this run does not translate")
+    _continue(run, values, decoder, texts or [" "], num, stop, checkpoint, cache, json_output)
 
+
+def _continue(
+    run: Path,
+    values: dict[str, Any],
+    decoder: dict[str, Any],
+    texts: list[str],
+    num: int,
+    stop: list[str],
+    checkpoint: str,
+    cache: bool,
+    json_output: bool,
+) -> None:
     from d2lcli.generation.text import continue_prompts, open_text_model
-    from d2lcli.registry import DECODERS
 
     source = open_text_model(run, values, checkpoint)
-    if decoder.get("beam_size", 1) > len(source.tokenizer):
-        raise ConfigError(
-            f"decoder.beam_size: {decoder['beam_size']} is wider than the vocabulary of {len(source.tokenizer)} tokens"
-        )
-    live = not json_output and len(texts) == num == 1 and decoder["name"] in ("greedy", "sampling")
-    stream = None
+    chosen = build_decoder(decoder, len(source.tokenizer))
+    live = not json_output and len(texts) == num == 1 and decoder["name"] in STREAMING
     if live:
-        print(texts[0], end="", flush=True)
-        stream = _show
-    try:
-        chosen = DECODERS.build(**decoder)
-        found = continue_prompts(source, chosen, texts, num=num, stop=stop, cache=cache, stream=stream)
-    except ValueError as error:
-        raise ConfigError(f"decoder '{decoder['name']}': {error}") from None
+        _show(texts[0])
+    with _naming(decoder["name"]):
+        found = continue_prompts(source, chosen, texts, num=num, stop=stop, cache=cache, stream=_show if live else None)
     if live:
         print()
     elif json_output:
-        _print_json(found)
+        _print_json([asdict(each) | {"text": each.text} for each in found])
     else:
         print("\n\n".join(each.text for each in found))
 
 
-def split_decoder(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """The decoder's name and options from `decoder=NAME` and `decoder.KEY=VALUE`, checked, and the other words.
+def _translate(
+    run: Path,
+    values: dict[str, Any],
+    decoder: dict[str, Any],
+    texts: list[str],
+    checkpoint: str,
+    cache: bool,
+    attention: Path | None,
+    json_output: bool,
+) -> None:
+    if not texts:
+        raise ConfigError("there is nothing to translate", "give --prompt TEXT, or --file FILE")
+    from d2lcli.generation.translation import attention_map, open_translator, translate
+
+    translator = open_translator(run, values, checkpoint)
+    with _naming(decoder["name"]):
+        found = translate(translator, build_decoder(decoder, len(translator.target)), texts, cache=cache)
+    for each in found:
+        if each.unknown:
+            print(f"note: the model does not know: {clean(', '.join(each.unknown), 200)}", file=sys.stderr)
+    if json_output:
+        _print_json([asdict(each) for each in found])
+    else:
+        print("\n".join(each.text for each in found))
+    if attention is not None:
+        shown = attention_map(translator, found[0])
+        if shown is None:
+            raise ConfigError(f"--attention: model '{values['model']['name']}' has no attention to draw")
+        from d2lcli.generation.plots import plot_attention
+
+        print(plot_attention(*shown, attention), file=sys.stderr)
+
+
+def read_decoder(words: Sequence[str], default: str) -> dict[str, Any]:
+    """The decoder's name and options from `decoder=NAME` and `decoder.KEY=VALUE`, checked.
 
     Raises:
         ConfigError: everything that is wrong with them.
@@ -73,26 +122,42 @@ def split_decoder(overrides: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     from d2lcli.registry import DECODERS
     from d2lcli.registry.options import check_options
 
-    mine = [word for word in overrides if word.partition("=")[0].partition(".")[0] == "decoder"]
-    problems = Problems()
-    name, options = "sampling", {}
-    for setting in read_overrides(mine, problems):
+    problems, name, options = Problems(), default, {}
+    for setting in read_overrides(words, problems):
         if len(setting.key) == 1 or setting.key[1:] == ("name",):
             name = setting.value
         else:
             options[".".join(setting.key[1:])] = setting.value
     if not isinstance(name, str) or name not in DECODERS:
-        known = ", ".join(DECODERS.names())
-        problems.add(
-            f"decoder: unknown name '{clean(name, 80)}'{nearest(str(name), DECODERS.names())} (known: {known})"
-        )
+        known, hint = ", ".join(DECODERS.names()), nearest(str(name), DECODERS.names())
+        problems.add(f"decoder: unknown name '{clean(name, 80)}'{hint} (known: {known})")
         problems.raise_any()
     for reason in check_options(options, DECODERS.parameters(name), f"decoder '{name}'"):
         problems.add(reason)
     problems.raise_any()
-    return load_yaml(conf_dir() / "decoder" / f"{name}.yaml") | options, [
-        word for word in overrides if word not in mine
-    ]
+    return load_yaml(conf_dir() / "decoder" / f"{name}.yaml") | options
+
+
+def build_decoder(options: dict[str, Any], vocab_size: int) -> Any:
+    """The decoder.
+
+    Raises:
+        ConfigError: it refuses its options, or a beam is wider than the vocabulary.
+    """
+    from d2lcli.registry import DECODERS
+
+    if options.get("beam_size", 1) > vocab_size:
+        raise ConfigError(
+            f"decoder.beam_size: {options['beam_size']} is wider than the vocabulary of {vocab_size} tokens"
+        )
+    with _naming(options["name"]):
+        return DECODERS.build(**options)
+
+
+def _naming(name: str) -> Any:
+    from d2lcli.training.build import naming_key
+
+    return naming_key(f"decoder '{name}'")
 
 
 def _lines(file: Path) -> list[str]:
@@ -117,9 +182,7 @@ def _show(text: str) -> None:
     print(text, end="", flush=True)
 
 
-def _print_json(found: Sequence[Any]) -> None:
-    from dataclasses import asdict
-
+def _print_json(found: list[dict[str, Any]]) -> None:
     from d2lcli.commands.terminal import print_json
 
-    print_json([asdict(each) | {"text": each.text} for each in found])
+    print_json(found)

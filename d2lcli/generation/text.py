@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from d2lcli.data.corpora import letters
 from d2lcli.data.tokenizers.base import Tokenizer, read_state
-from d2lcli.errors import CheckpointError, ConfigError, clean, nearest
+from d2lcli.errors import CheckpointError, ConfigError, DataError, clean, nearest
 from d2lcli.generation.continuation import next_logits
 from d2lcli.generation.decoding import Decoder
 from d2lcli.registry import TOKENIZERS
@@ -67,21 +67,33 @@ def open_text_model(path: Path, values: dict[str, Any], checkpoint: str = "best"
     if task != "language_model":
         raise ConfigError(
             f"{clean(path)}: model '{name}' of the task '{task}' cannot generate text",
-            "train a language model: d2l train model=rnn_lm",
+            "train a language model, d2l train model=rnn_lm, or one that translates, d2l train model=transformer",
         )
     chosen = Checkpoints(path / "checkpoints").find(checkpoint)
     snapshot = read_snapshot(chosen, only=("model", "ema"))
-    file = path / "tokenizer.json"
-    if not file.is_file():
-        raise CheckpointError(f"{clean(path)}: tokenizer.json is missing, which the run wrote at its start")
-    state = read_state(file)
-    tokenizer: Tokenizer = TOKENIZERS.build(state["name"])
-    tokenizer.load_state(state)
+    tokenizer = read_tokenizer(path / "tokenizer.json")
     device = pick_device(values["hardware"])
     prepare(values, device)
     model = build_model(values, (values["data"]["num_steps"],), len(tokenizer), device)
     load_weights(model, snapshot.weights, snapshot)
     return TextModel(model.eval(), tokenizer, device, chosen, bool(values["data"].get("letters_only")))
+
+
+def read_tokenizer(file: Path) -> Tokenizer:
+    """The tokenizer that a run has written.
+
+    Raises:
+        CheckpointError: it is missing.
+        DataError: it is damaged.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{clean(file.parent)}: {file.name} is missing, which the run wrote at its start")
+    state = read_state(file)
+    if state["name"] not in TOKENIZERS:
+        raise DataError(f"{clean(file)}: unknown tokenizer '{clean(state['name'], 40)}'")
+    tokenizer: Tokenizer = TOKENIZERS.build(state["name"])
+    tokenizer.load_state(state)
+    return tokenizer
 
 
 def encode_prompt(source: TextModel, prompt: str) -> list[int]:

@@ -1,6 +1,7 @@
 """Multi-head attention (Vaswani et al., 2017; d2l 11.5).
 
-b examples, m queries, n keys and as many values, d their width, h heads of width d / h.
+b examples, m queries, n keys and as many values, d their width, h heads of width d / h.  The keys and values of all
+heads, as they are kept for tokens to come, are one tensor (2, b, h, n, d / h).
 """
 
 import torch
@@ -43,10 +44,76 @@ class MultiHeadAttention(nn.Module):
         if bias:
             nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, *, causal: bool = False
+    ) -> Tensor:
+        """A query may attend to the keys that both arguments let in; one that is let to none gets zeros for V.
+
+        Args:
+            queries: (b, m, d).
+            keys: (b, n, d).
+            values: (b, n, d).
+            mask: (b, n) or (b, m, n), True where a key may be attended to.
+            causal: query i sees no key after i + n - m, that is, the queries are the last tokens of the keys.
+        """
         q, k, v = (split_heads(part, self.num_heads) for part in self._project(queries, keys, values))
+        return self._attend(q, k, v, mask, causal)
+
+    def begin(self, batch_size: int) -> Tensor:
+        """The keys and values of no token."""
+        weight = self.in_proj_weight
+        return weight.new_empty(2, batch_size, self.num_heads, 0, weight.shape[1] // self.num_heads)
+
+    def extend(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Causal self-attention of further tokens.
+
+        Args:
+            x: (b, m, d).
+            past: keys and values of the tokens before them.
+
+        Returns:
+            (b, m, d), and the keys and values of all tokens: `past` itself stays as it is.
+        """
+        q, k, v = (split_heads(part, self.num_heads) for part in self._project(x, x, x))
+        past = torch.cat([past, torch.stack((k, v))], dim=3)
+        return self._attend(q, past[0], past[1], None, causal=True), past
+
+    def project_memory(self, memory: Tensor) -> Tensor:
+        """The keys and values of a memory (b, n, d), for any number of `look_up`."""
+        dim = memory.shape[2]
+        bias = None if self.in_proj_bias is None else self.in_proj_bias[dim:]
+        k, v = functional.linear(memory, self.in_proj_weight[dim:], bias).chunk(2, dim=-1)
+        return torch.stack((split_heads(k, self.num_heads), split_heads(v, self.num_heads)))
+
+    def look_up(self, queries: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`forward` of queries (b, m, d) with what `project_memory` gave."""
+        dim = queries.shape[2]
+        bias = None if self.in_proj_bias is None else self.in_proj_bias[:dim]
+        q = split_heads(functional.linear(queries, self.in_proj_weight[:dim], bias), self.num_heads)
+        return self._attend(q, memory[0], memory[1], mask, causal=False)
+
+    def weights(self, queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
+        """softmax(Q_i K_i^T / sqrt(d / h)) of queries (b, m, d) and keys (b, n, d): (b, h, m, n), without dropout."""
+        q, k, _ = (split_heads(part, self.num_heads) for part in self._project(queries, keys, keys))
+        scores: Tensor = q @ k.transpose(2, 3) / q.shape[3] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(~(mask[:, None, None] if mask.ndim == 2 else mask[:, None]), -torch.inf)
+        return scores.softmax(-1)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+        m, n = q.shape[2], k.shape[2]
+        causal = causal and m > 1  # the last token sees all
+        square = causal and mask is None and m == n  # which torch has a faster way for
+        allowed = None if square else allowed_pairs(mask, causal, m, n, q.device)
+        nothing = None if mask is None or allowed is None else ~allowed.any(-1, keepdim=True)  # (b, 1, 1 or m, 1)
+        if allowed is not None and nothing is not None:
+            allowed = allowed | nothing  # a softmax over nothing is NaN on some devices
         dropout = self.dropout if self.training else 0.0
-        heads = functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout)  # (b, h, m, d / h)
+        heads = functional.scaled_dot_product_attention(  # (b, h, m, d / h)
+            q, k, v, attn_mask=allowed, dropout_p=dropout, is_causal=square
+        )
+        if nothing is not None:
+            heads = heads.masked_fill(nothing, 0.0)
         mixed: Tensor = self.out_proj(merge_heads(heads))
         return mixed
 
@@ -56,6 +123,25 @@ class MultiHeadAttention(nn.Module):
             return functional.linear(queries, weight, bias).chunk(3, dim=-1)
         biases = (None, None, None) if bias is None else bias.chunk(3)
         return tuple(map(functional.linear, (queries, keys, values), weight.chunk(3), biases))
+
+
+def allowed_pairs(mask: Tensor | None, causal: bool, m: int, n: int, device: torch.device) -> Tensor | None:
+    """The pairs of a query and a key that may meet, as True, broadcastable to (b, h, m, n); None where all may.
+
+    Args:
+        mask: (b, n) or (b, m, n).
+        causal: whether the queries are the last m of n tokens, and see none that follows them.
+        m: queries.
+        n: keys.
+        device: where the causal pairs are made.
+    """
+    allowed = None
+    if mask is not None:
+        allowed = mask[:, None, None] if mask.ndim == 2 else mask[:, None]
+    if causal:
+        past = torch.ones(m, n, dtype=torch.bool, device=device).tril(n - m)
+        allowed = past if allowed is None else allowed & past
+    return allowed
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -1,0 +1,153 @@
+"""Translations by a finished run: its model and two tokenizers from the run folder, sentences in, sentences out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from d2lcli.data.pairs import BOS, EOS
+from d2lcli.data.tokenizers.base import Tokenizer
+from d2lcli.data.translations import normalise
+from d2lcli.errors import ConfigError
+from d2lcli.generation.decoding import Decoder
+from d2lcli.generation.text import read_tokenizer
+from d2lcli.training.build import build_model, pick_device, prepare
+from d2lcli.training.checkpoint import Checkpoints, read_snapshot
+from d2lcli.training.state import load_weights
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A translation model that can be asked.
+
+    Attributes:
+        source, target: the tokenizers of the two languages.
+        checkpoint: the folder that the weights came from.
+        most: the most source tokens, end token included, that it was trained on; None for any number.
+    """
+
+    model: nn.Module
+    source: Tokenizer
+    target: Tokenizer
+    device: torch.device
+    checkpoint: Path
+    most: int | None
+
+
+@dataclass(frozen=True)
+class Translated:
+    """One translation.
+
+    Attributes:
+        source: the sentence.
+        text: its translation.
+        unknown: source tokens that the model has never seen.
+        tokens: of the translation.
+        log_probs: of each, and of the end token, under the model.
+    """
+
+    source: str
+    text: str
+    unknown: list[str]
+    tokens: list[str]
+    log_probs: list[float]
+
+
+class Decoding:
+    """Target tokens (n, t) -> the logits (n, V) of the next one, given the sources; every token is read once.
+
+    The first call may come with several rows for each source, as a search has them.
+    """
+
+    def __init__(self, model: Any, source: Tensor, lengths: Tensor, *, cache: bool = True) -> None:
+        self.model, self.cache = model, cache
+        self.first: tuple[Tensor, ...] = model.begin(source, lengths)
+        self.state, self.seen = self.first, 0
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        known = self.state[0].shape[1]
+        if len(tokens) != known:
+            self.reorder(torch.arange(known, device=tokens.device).repeat_interleave(len(tokens) // known))
+        logits, after = self.model.step(tokens[:, self.seen :], self.state)
+        if self.cache:
+            self.state, self.seen = after, tokens.shape[1]
+        last: Tensor = logits[:, -1]
+        return last
+
+    def reorder(self, rows: Tensor) -> None:
+        """Keep the states of these rows (m,), in this order."""
+        self.state = tuple(part.index_select(1, rows) for part in self.state)
+
+
+def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best") -> Translator:
+    """A run's translation model, from its folder alone: no data is read.
+
+    Raises:
+        CheckpointError: no run, no such checkpoint, a damaged one, or no tokenizer beside it.
+        DataError: a tokenizer's file is damaged.
+    """
+    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
+    snapshot = read_snapshot(chosen, only=("model", "ema"))
+    source, target = (read_tokenizer(path / f"{name}.json") for name in ("source_tokenizer", "tokenizer"))
+    device = pick_device(values["hardware"])
+    prepare(values, device)
+    model = build_model(values, (0,), len(target), device, len(source))
+    load_weights(model, snapshot.weights, snapshot)
+    return Translator(model.eval(), source, target, device, chosen, values["data"]["num_steps"])
+
+
+@torch.no_grad()
+def translate(
+    translator: Translator, decoder: Decoder, sentences: Sequence[str], *, cache: bool = True
+) -> list[Translated]:
+    """Translate each sentence; those of one length side by side.
+
+    Raises:
+        ConfigError: a sentence without a word.
+    """
+    encoded = [_encode(translator, sentence) for sentence in sentences]
+    found: dict[int, Translated] = {}
+    for length in sorted({len(ids) for ids in encoded}):
+        places = [place for place, ids in enumerate(encoded) if len(ids) == length]
+        source = torch.tensor([encoded[place] for place in places], device=translator.device)
+        decoding = Decoding(translator.model, source, torch.full((len(places),), length), cache=cache)
+        made = decoder(decoding, source.new_full((len(places), 1), BOS), EOS)
+        for place, tokens, size, logs in zip(places, made.tokens, made.lengths.tolist(), made.log_probs):
+            ids = tokens[1 : 1 + size].tolist()
+            found[place] = _translated(translator, sentences[place], encoded[place], ids, logs[:size].tolist())
+    return [found[place] for place in range(len(sentences))]
+
+
+@torch.no_grad()
+def attention_map(translator: Translator, done: Translated) -> tuple[list[str], list[str], list[list[float]]] | None:
+    """Source tokens, target tokens and how much each of these looked at each of those; None for a model without."""
+    if not hasattr(translator.model, "attention_weights"):
+        return None
+    ids = _encode(translator, done.source)
+    target = [translator.target.vocabulary.ids[token] for token in done.tokens]
+    inputs = torch.tensor([[BOS, *target]], device=translator.device)
+    source = torch.tensor([ids], device=translator.device)
+    weights = translator.model.attention_weights(source, torch.tensor([len(ids)]), inputs)  # type: ignore[operator]
+    shown = [translator.source.tokens[number] for number in ids]
+    return shown, [*done.tokens, translator.target.tokens[EOS]], weights[0].tolist()
+
+
+def _encode(translator: Translator, sentence: str) -> list[int]:
+    ids = translator.source.encode(normalise(sentence))
+    if not ids:
+        raise ConfigError("--prompt: an empty sentence has no translation", "give a sentence")
+    most = None if translator.most is None else translator.most - 1
+    return [*ids[:most], EOS]
+
+
+def _translated(
+    translator: Translator, sentence: str, source: list[int], ids: list[int], logs: list[float]
+) -> Translated:
+    words = translator.source.split(normalise(sentence))
+    unknown = [word for word, number in zip(words, source) if number == 0]
+    kept = ids[:-1] if ids and ids[-1] == EOS else ids
+    tokens = [translator.target.tokens[number] for number in kept]
+    return Translated(sentence, translator.target.decode(kept), unknown, tokens, logs)
