@@ -163,8 +163,8 @@ def _finished(tokenizer: Tokenizer, prompt: str, new: list[int], logs: list[floa
         text = text[:cut]
         while new and len(tokenizer.decode(new[:-1])) >= cut:
             new, logs = new[:-1], logs[:-1]
-    gap = " " if tokenizer.name == "word" and text else ""
-    return Continued(prompt, gap + text, [tokenizer.tokens[number] for number in new], logs)
+    tokens = [tokenizer.tokens[number] for number in new]
+    return Continued(prompt, tokenizer.gap(tokens) + text if text else "", tokens, logs)
 
 
 def _first_stop(text: str, stop: Sequence[str]) -> int | None:
@@ -187,8 +187,9 @@ def _watcher(
         if stream is not None:
             cut = _first_stop(texts[0], stop)
             ready = texts[0][shown : cut if cut is not None else max(shown, len(texts[0]) - held)]
+            if ready:
+                stream(ready if shown else tokenizer.gap([tokenizer.tokens[int(tokens[0, start])]]) + ready)
             shown += len(ready)
-            stream(ready)
         if not stop:
             return None
         return torch.tensor([_first_stop(text, stop) is not None for text in texts], device=tokens.device)

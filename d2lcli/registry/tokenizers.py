@@ -7,5 +7,11 @@ TOKENIZERS = Registry(
     {
         "char": Entry("d2lcli.data.tokenizers.char:char", "Characters", source="d2l 9.2"),
         "word": Entry("d2lcli.data.tokenizers.word:word", "Words between white space", source="d2l 9.2"),
+        "bpe": Entry(
+            "d2lcli.data.tokenizers.bpe:bpe", "Byte-pair encoding over bytes: any text, without loss", source="d2l 15.6"
+        ),
+        "wordpiece": Entry(
+            "d2lcli.data.tokenizers.wordpiece:wordpiece", "WordPiece: words in pieces, as in BERT", source="d2l 15.6"
+        ),
     },
 )

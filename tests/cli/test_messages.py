@@ -32,7 +32,8 @@ def run(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
         (["trian"], "d2l: unknown command 'trian'; did you mean 'train'?"),
         (
             ["zzz"],
-            "d2l: unknown command 'zzz' (known: train, evaluate, diagnose, show, list, config, completion, data)",
+            "d2l: unknown command 'zzz' "
+            "(known: train, evaluate, generate, diagnose, show, list, config, completion, data)",
         ),
         (["data", "lst"], "d2l data: unknown command 'lst'; did you mean 'list'?"),
         (["train", "--smok"], "unknown option '--smok'; did you mean '--smoke'?"),

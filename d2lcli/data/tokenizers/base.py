@@ -5,7 +5,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -54,6 +54,10 @@ class Tokenizer(ABC):
     def join(self, tokens: Sequence[str]) -> str:
         """The text of tokens."""
 
+    def gap(self, tokens: Sequence[str]) -> str:
+        """What stands between a text and the tokens that continue it: nothing, or the space that `join` would put."""
+        return ""
+
     @property
     def vocabulary(self) -> Vocabulary:
         """The tokens and their counts.
@@ -94,14 +98,22 @@ class Tokenizer(ABC):
             raise ValueError("train takes a list of texts, not one text")
         counts: Counter[str] = Counter()
         for text in texts:
-            counts.update(self.split(text))
-        vocabulary = most_frequent(counts, self.min_freq, self.special)
+            counts.update(self._pieces(text))
         if not counts:
             raise DataError("the training text holds no tokens", "give a text file that is not empty")
+        self._vocabulary = self._learn(counts)
+
+    def _pieces(self, text: str) -> list[str]:
+        """What training counts."""
+        return self.split(text)
+
+    def _learn(self, counts: Counter[str]) -> Vocabulary:
+        """The vocabulary of pieces that occur so often."""
+        vocabulary = most_frequent(counts, self.min_freq, self.special)
         if len(vocabulary) == len(self.special):
             most = max(counts.values())
             raise DataError(f"no token of the training text occurs min_freq={self.min_freq} times; the most is {most}")
-        self._vocabulary = vocabulary
+        return vocabulary
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text; 0 for a token that is not in the vocabulary.  The text never yields a reserved token.
@@ -139,7 +151,7 @@ class Tokenizer(ABC):
         vocabulary = self.vocabulary
         return {
             "format": FORMAT, "name": self.name, "min_freq": self.min_freq, "reserved": list(self.special[1:]),
-            "tokens": list(vocabulary.tokens), "counts": list(vocabulary.counts),
+            "tokens": list(vocabulary.tokens), "counts": list(vocabulary.counts), **self._more_state(),
         }  # fmt: skip
 
     def load_state(self, state: Any) -> None:
@@ -148,32 +160,41 @@ class Tokenizer(ABC):
         Raises:
             DataError: the state is not one that this tokenizer writes; the message says why.
         """
+        other = copy.copy(self)
         try:
-            min_freq, special, vocabulary = self._checked(state)
+            other._take(state)
         except ValueError as error:
             raise DataError(f"this is no file of the tokenizer '{self.name}': {error}") from None
-        self.min_freq, self.special, self._vocabulary = min_freq, special, vocabulary
+        vars(self).update(vars(other))
 
-    def _checked(self, state: Any) -> tuple[int, tuple[str, ...], Vocabulary]:
-        if not isinstance(state, dict) or set(state) != _KEYS:
-            raise ValueError(f"it must be one object with the keys {', '.join(sorted(_KEYS))}")
-        if not _is_count(state["format"], 1) or state["format"] != FORMAT:
+    def _take(self, state: Any) -> None:
+        keys = _KEYS | self._more_state().keys()
+        if not isinstance(state, dict) or set(state) != keys:
+            raise ValueError(f"it must be one object with the keys {', '.join(sorted(keys))}")
+        if not is_count(state["format"], 1) or state["format"] != FORMAT:
             raise ValueError(f"format {clean(state['format'], 20)} is not {FORMAT}")
         if state["name"] != self.name:
             raise ValueError(f"it was written by '{clean(state['name'], 80)}'")
-        if not _is_count(state["min_freq"], 1):
+        if not is_count(state["min_freq"], 1):
             raise ValueError("min_freq must be an integer of at least 1")
         for key in ("reserved", "tokens"):
             if not isinstance(state[key], list) or not all(isinstance(token, str) for token in state[key]):
                 raise ValueError(f"{key} must be a list of texts")
-        if not isinstance(state["counts"], list) or not all(_is_count(count, 0) for count in state["counts"]):
+        if not isinstance(state["counts"], list) or not all(is_count(count, 0) for count in state["counts"]):
             raise ValueError("counts must be a list of integers of at least 0")
-        special = special_tokens(state["reserved"])
-        vocabulary = Vocabulary(special, tuple(state["tokens"]), tuple(state["counts"]))
-        for token in vocabulary.tokens[len(special) :]:
+        self.min_freq, self.special = state["min_freq"], special_tokens(state["reserved"])
+        self._vocabulary = Vocabulary(self.special, tuple(state["tokens"]), tuple(state["counts"]))
+        self._take_more(state)
+
+    def _more_state(self) -> dict[str, Any]:
+        """What a subclass adds to the state: its further options, and what it learnt beside the tokens."""
+        return {}
+
+    def _take_more(self, state: Mapping[str, Any]) -> None:
+        """Take the rest from a state, whose common part has been taken; ValueError if something does not fit."""
+        for token in self.tokens[len(self.special) :]:
             if self.split(token) != [token]:
                 raise ValueError(f"'{clean(token, 80)}' is not a single token")
-        return state["min_freq"], special, vocabulary
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state as JSON; the file is whole or absent."""
@@ -223,5 +244,6 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _is_count(value: Any, least: int) -> bool:
+def is_count(value: Any, least: int) -> bool:
+    """Whether a value of a file is an integer of at least `least`."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least

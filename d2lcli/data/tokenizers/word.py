@@ -16,6 +16,9 @@ class WordTokenizer(Tokenizer):
     def join(self, tokens: Sequence[str]) -> str:
         return " ".join(tokens)
 
+    def gap(self, tokens: Sequence[str]) -> str:
+        return " " if tokens else ""
+
 
 def word(min_freq: int = 1, reserved: Sequence[str] = ()) -> WordTokenizer:
     """A tokenizer of words, to be trained or loaded.

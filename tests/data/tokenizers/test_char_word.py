@@ -49,6 +49,11 @@ def test_words_keep_case_and_marks_but_not_spacing() -> None:
     assert tokenizer.decode(tokenizer.encode(" it\twas. \n It ")) == "it was. It"
 
 
+def test_what_stands_between_a_text_and_its_continuation() -> None:
+    assert [word().gap(tokens) for tokens in ([], ["it"])] == ["", " "]
+    assert char().gap(["i"]) == ""
+
+
 @pytest.mark.parametrize("number", [-1, 3, 10**30])
 def test_an_id_outside_the_vocabulary_is_refused(number: int) -> None:
     tokenizer = char()
