@@ -132,3 +132,16 @@ def test_a_damaged_file_is_refused_and_changes_nothing(name: str, damage: str, t
     with pytest.raises(DataError):
         tokenizer.load(tmp_path / "bad.json")
     assert tokenizer.state() == before
+
+
+@every_tokenizer
+def test_renewed_ones_learn_apart(name: str) -> None:
+    plain: Tokenizer = TOKENIZERS.build(name)
+    first, second = plain.renewed(SPECIAL), plain.renewed(SPECIAL)
+    first.train(TEXTS)
+    kept = first.encode(TEXTS[0])
+    second.train(["other words entirely"])
+    second.encode(TEXTS[0])
+    alone = trained(name, reserved=SPECIAL)
+    assert first.encode(TEXTS[0]) == kept == alone.encode(TEXTS[0])
+    assert second.encode(TEXTS[0]) != kept and first.special == ("<unk>", *SPECIAL)

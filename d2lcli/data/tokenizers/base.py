@@ -42,7 +42,7 @@ class Tokenizer(ABC):
 
     def renewed(self, reserved: Sequence[str]) -> "Tokenizer":
         """An untrained tokenizer with the same options but these reserved tokens."""
-        other = copy.copy(self)
+        other = copy.deepcopy(self)
         other.special, other._vocabulary = special_tokens(reserved), None
         return other
 
