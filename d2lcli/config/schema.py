@@ -98,9 +98,10 @@ class OptimKeys:
 
 @dataclass(frozen=True)
 class SchedulerKeys:
-    """What the schedule counts."""
+    """What the schedule counts; how many of these it runs behind, the optimizer's rate before: 1 is the book's loop."""
 
     interval: Literal["epoch", "step"] = "epoch"
+    lag: int = 0
 
 
 @dataclass(frozen=True)

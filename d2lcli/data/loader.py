@@ -7,6 +7,7 @@ epoch, batch), and a rank's part comes with the row before it, so that a mixture
 
 import hashlib
 from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,20 +17,25 @@ from d2lcli.data.lazy import LazyStore
 from d2lcli.data.store import Batch, MemoryStore
 from d2lcli.errors import DataError
 
+Sampler = Literal["shuffle", "replacement"]
+
 
 def loader_options(
     batch_size: int = 256,
     eval_batch_size: int = 1000,
     drop_last: bool = False,
+    sampler: Sampler = "shuffle",
     workers: int = 0,
     limit: int | None = None,
-) -> dict[str, int | bool | None]:
+) -> dict[str, int | bool | str | None]:
     """The keys that every data set's config has for its loaders, checked.
 
     Args:
         batch_size: examples of one update, over all processes.
         eval_batch_size: examples of one evaluation batch; it changes the speed, not the result.
         drop_last: leave out the last training batch where it is smaller.
+        sampler: shuffle: every example once an epoch; replacement: as many drawn independently, so that about 1/e of
+            them, 37 %, are missed in an epoch (d2l 12.4).
         workers: processes that decode images which do not fit in memory; data in memory needs none.
         limit: use the first examples of each split only.
 
@@ -49,6 +55,7 @@ def loader_options(
         "batch_size": batch_size,
         "eval_batch_size": eval_batch_size,
         "drop_last": drop_last,
+        "sampler": sampler,
         "workers": workers,
         "limit": limit,
     }
@@ -84,6 +91,7 @@ class Loader:
         seed: decides permutations, augmentation and mixing.
         shuffle: True for training: permute, augment and mix.  False for evaluation: stored order, nothing random.
         drop_last: leave out the last batch where it is smaller than the others.
+        sampler: see `loader_options`; for training.
         rank: this process; it gets one contiguous part of every global batch.
         world_size: all processes.  A last training batch with fewer examples than processes is left out, because every
             rank must take part in an update; in evaluation a rank without examples skips that batch.
@@ -104,6 +112,7 @@ class Loader:
         seed: int,
         shuffle: bool,
         drop_last: bool = False,
+        sampler: Sampler = "shuffle",
         rank: int = 0,
         world_size: int = 1,
         device: str | torch.device = "cpu",
@@ -112,6 +121,7 @@ class Loader:
     ) -> None:
         self.split, self.seed, self.shuffle = split, seed, shuffle
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        self.sampler = sampler
         self._check(drop_last)
         self.full, self.tail = divmod(len(split), batch_size)
         if drop_last or (shuffle and self.tail < world_size):
@@ -126,6 +136,8 @@ class Loader:
             self._store = LazyStore(self.split, device, channels_last, workers)
 
     def _check(self, drop_last: bool) -> None:
+        if self.sampler == "replacement" and type(self) is not Loader:
+            raise ValueError("sampler is replacement, which needs examples that stand alone, not a text or pairs")
         n, where = len(self.split), f"the {self.split.name} split"
         if n == 0:
             raise DataError(f"{self.split.source or 'the data set'}: {where} is empty")
@@ -168,7 +180,7 @@ class Loader:
             raise ValueError(f"start is {start}; the epoch has {len(self)} batches")
         if not self.shuffle:
             return self._store.slices(self._bounds(start))
-        order = torch.randperm(len(self.split), generator=stream_generator(self.seed, epoch, "permutation"))
+        order = self._order(epoch)
         low, high = part(self.batch_size, self.rank, self.world_size)
         mix = self.split.mix
         size = high - low + (mix is not None)
@@ -177,6 +189,13 @@ class Loader:
             return batches
         drawn = mix.draw(len(self), stream_seed(self.seed, epoch, "mixing"))[start:]
         return (mix(batch[0], batch[1], chance) for batch, chance in zip(batches, drawn))
+
+    def _order(self, epoch: int) -> Tensor:
+        """The row numbers of an epoch (n,)."""
+        count, generator = len(self.split), stream_generator(self.seed, epoch, "permutation")
+        if self.sampler == "replacement":
+            return torch.randint(count, (count,), generator=generator)
+        return torch.randperm(count, generator=generator)
 
     def _bounds(self, start: int) -> Iterator[tuple[int, int]]:
         for index in range(start, len(self)):

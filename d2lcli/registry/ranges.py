@@ -64,6 +64,7 @@ RANGES: dict[str, Range] = {
     "beta": _NOT_NEGATIVE,
     "every": _COUNT,
     "max_update": _COUNT,
+    "lag": _NOT_NEGATIVE,
     # losses
     "delta": _POSITIVE,
     "variance": _POSITIVE,

@@ -252,6 +252,7 @@ def make_loader(
             seed=values["seed"],
             shuffle=training,
             drop_last=node["drop_last"] and training,
+            sampler=node["sampler"] if training else "shuffle",
             rank=strategy.rank,
             world_size=strategy.world_size,
             device=device,
@@ -364,9 +365,11 @@ def build_schedule(values: Mapping[str, Any], total_steps: int, per_epoch: int) 
     Raises:
         ConfigError: it refuses its options.
     """
-    node = {key: value for key, value in values["scheduler"].items() if key != "interval"}
+    node = dict(values["scheduler"])
+    lag, _ = node.pop("lag"), node.pop("interval")
     by_step = values["scheduler"]["interval"] == "step"
     if "max_update" in node and node["max_update"] is None:
         node["max_update"] = total_steps if by_step else -(-total_steps // per_epoch)
-    schedule: Callable[[int], float] = _part(SCHEDULERS, node | {"lr": values["optim"]["lr"]})
-    return schedule
+    lr = values["optim"]["lr"]
+    schedule: Callable[[int], float] = _part(SCHEDULERS, node | {"lr": lr})
+    return schedule if lag == 0 else lambda step: lr if step < lag else schedule(step - lag)
