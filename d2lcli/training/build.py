@@ -179,12 +179,7 @@ def pick_precision(name: str, device: torch.device, model: nn.Module) -> str:
 
 
 def prepare(values: Mapping[str, Any], device: torch.device) -> None:
-    """Threads, deterministic kernels, seed: all that is global to the process.
-
-    Numbers below 1e-38 become 0 on the CPU, before any thread pool exists: an optimizer's running means of tokens that
-    are rarely seen decay into them, and arithmetic with such numbers is several times slower.
-    """
-    torch.set_flush_denormal(True)
+    """Threads, deterministic kernels, seed: all that is global to the process."""
     if values["hardware"]["threads"]:
         torch.set_num_threads(values["hardware"]["threads"])
     make_deterministic(device)
