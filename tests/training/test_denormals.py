@@ -1,6 +1,7 @@
-"""Tiny numbers become 0 in training: arithmetic with them is slow on the CPU, and means of rare tokens decay into them."""
+"""Tiny numbers become 0 in training: arithmetic with them is slow on the CPU."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
