@@ -1,7 +1,6 @@
 """Tiny numbers become 0 in training: arithmetic with them is slow on the CPU."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
