@@ -3,6 +3,7 @@
 Legend: n sequences, t tokens, V tokens of the vocabulary.
 """
 
+import math
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,14 +17,22 @@ class Continuation:
     The model has `begin(n) -> state` and, called with tokens and a state, returns logits and the state after.  A state
     is a tuple of tensors (layers, n, ...).  It is that of the rows as they were asked for last: a search that keeps
     other rows says so with `reorder`.
+
+    A model with a `max_len` reads no more tokens than that: see `first_read`.  When its state is full, the last tokens
+    are read again into a fresh one.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.state: tuple[Tensor, ...] | None = None
+        self.start = 0  # what comes before is no longer read
         self.seen = 0
 
     def __call__(self, tokens: Tensor) -> Tensor:
+        start = first_read(tokens.shape[1], getattr(self.model, "max_len", None))
+        if start > self.start:
+            self.start = self.seen = start
+            self.state = None
         state = self.model.begin(len(tokens)) if self.state is None else self.state  # type: ignore[operator]
         logits, self.state = self.model(tokens[:, self.seen :], state)
         self.seen = tokens.shape[1]
@@ -40,19 +49,33 @@ class Continuation:
         return Continuation(self.model)
 
 
-def next_logits(model: nn.Module, *, cache: bool = True, context: int | None = None) -> NextLogits:
-    """Next-token logits of a language model.
+def first_read(length: int, max_len: int | None) -> int:
+    """The first of `length` tokens that the model reads to tell the next one.
+
+    All are read until they are more than `max_len`; then the last max_len // 2 of them, and with these all that
+    follow, until they are more than `max_len` again.  So each token is read twice at most, and it depends on the
+    number of tokens alone which are read: a long prompt is cut as if it had been written token by token, and a cache
+    changes no text.
+    """
+    if max_len is None or length <= max_len:
+        return 0
+    step = max_len + 1 - max(max_len // 2, 1)  # tokens that are given up at a time
+    return math.ceil((length - max_len) / step) * step
+
+
+def next_logits(model: nn.Module, *, cache: bool = True) -> NextLogits:
+    """Next-token logits of a language model, which may have a `max_len`: see `first_read`.
 
     Args:
         model: tokens (n, t) -> logits (n, t, V).
         cache: carry the state from token to token, where the model has one; False reads everything again for each.
-        context: without a cache, the most tokens that the model can read.
     """
     if cache and hasattr(model, "begin"):
         return Continuation(model)
+    max_len = getattr(model, "max_len", None)
 
     def whole(tokens: Tensor) -> Tensor:
-        logits: Any = model(tokens if context is None else tokens[:, -context:])
+        logits: Any = model(tokens[:, first_read(tokens.shape[1], max_len) :])
         last: Tensor = logits[:, -1]
         return last
 

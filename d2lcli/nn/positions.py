@@ -1,7 +1,7 @@
 """Positions of tokens (Vaswani et al., 2017; d2l 11.6)."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def sinusoidal(start: int, stop: int, dim: int, like: Tensor) -> Tensor:
@@ -19,3 +19,26 @@ def sinusoidal(start: int, stop: int, dim: int, like: Tensor) -> Tensor:
     j = torch.arange(0, dim, 2, dtype=torch.float64, device=like.device)
     angles = i / 10_000 ** (j / dim)
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)[:, :dim].to(like.dtype)
+
+
+class SinusoidalPositions(nn.Module):
+    """x + P with the sinusoidal P: (b, t, d), the first token at position `start`, -> (b, t, d)."""
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        return x + sinusoidal(start, start + x.shape[1], x.shape[2], x)
+
+
+class LearnedPositions(nn.Module):
+    """x + P with a parameter P: (b, t, d), the first token at position `start`, -> (b, t, d).
+
+    Args:
+        max_len: the number of positions.
+        dim: d.
+    """
+
+    def __init__(self, max_len: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(1, max_len, dim).normal_(std=0.02))
+
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        return x + self.weight[:, start : start + x.shape[1]]

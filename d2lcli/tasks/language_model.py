@@ -15,7 +15,8 @@ class LanguageModel(Supervised):
     """A batch is tokens (b, T), the tokens that follow each (b, T), and for streams whether they go on.
 
     A stream's state is carried from batch to batch, without its gradient, by a model that has one: such a model has
-    `begin(b) -> state`, and called with a state it returns the state after, too.
+    `begin(b) -> state`, and called with a state it returns the state after, too.  One that says `carries = False`
+    keeps a state only to generate: its windows are read each for itself.
     """
 
     tbptt: int | None = None
@@ -87,7 +88,7 @@ class LanguageModel(Supervised):
 def _state_of(model: nn.Module) -> Any:
     """`begin` of a model that carries a state, also where it is wrapped; None of another one."""
     inner = getattr(model, "module", getattr(model, "_orig_mod", model))
-    return getattr(inner, "begin", None)
+    return getattr(inner, "begin", None) if getattr(inner, "carries", True) else None
 
 
 def _flat(logits: Tensor) -> Tensor:
