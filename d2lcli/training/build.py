@@ -268,6 +268,12 @@ def build_model(
     """The model on its device, its weights drawn; lazy layers meet one example to learn their sizes."""
     options = model_options(values, shape, num_outputs, source_vocab_size)
     model: nn.Module = _part(MODELS, {"name": values["model"]["name"]} | options)
+    max_len = getattr(model, "max_len", None)
+    if max_len is not None and shape[0] > max_len:
+        raise ConfigError(
+            f"model '{values['model']['name']}' reads max_len={max_len} tokens, but the examples have {shape[0]}",
+            f"set model.max_len={shape[0]} or data.num_steps={max_len}",
+        )
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         with torch.no_grad():
             model.eval()(torch.zeros(1, *shape))

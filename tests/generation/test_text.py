@@ -106,3 +106,16 @@ def test_a_lost_tokenizer_is_named(run: Path, tmp_path: Path) -> None:
     assert "tokenizer.json is missing" in generate(copy, "--prompt", "a", code=4)
     (copy / "tokenizer.json").write_text("{}")
     assert "tokenizer" in generate(copy, "--prompt", "a", code=3)
+
+
+def test_a_transformer_goes_on_beyond_what_it_reads_at_once(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT)
+    words = ("model=transformer_lm", "model.max_len=12", *WORDS[1:], f"data.path={tmp_path / 'text.txt'}")
+    sizes = ("model.dim=32", "model.hidden=64", "model.num_layers=2", "optim.lr=0.01", "epochs=15")
+    train(tmp_path / "run", *words, *sizes)
+    asked = ("--prompt", "the cat sat on the ", "decoder=greedy", "decoder.max_tokens=60")
+    found = generate(tmp_path / "run", *asked)
+    assert len(found) == 19 + 60 + 1 and all(word in TEXT for word in found.split()[:-1])
+    assert generate(tmp_path / "run", *asked, "--no-cache") == found
+    refused = d2l("train", *words, "data.num_steps=13", "--run-dir", tmp_path / "other")
+    assert refused.returncode == 2 and "reads max_len=12 tokens, but the examples have 13" in refused.stderr
