@@ -1,5 +1,6 @@
 """Data made from a known model, so that what was learned can be compared with the truth."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -102,6 +103,50 @@ def polynomial(
     y = features[:, : len(w) - 1] @ torch.tensor(w[1:], dtype=torch.float32)[:, None] + w[0]
     y += noise * torch.randn(len(y), 1, generator=generator)
     return _dataset("polynomial", features[:, :degree].contiguous(), y, num_train, seed)
+
+
+def sine_curve(
+    *,
+    amplitudes: Sequence[float] = (2.0,),
+    frequencies: Sequence[float] = (1.0,),
+    slope: float = 1.0,
+    noise: float = 0.5,
+    low: float = 0.0,
+    high: float = 5.0,
+    num_train: int = 50,
+    num_val: int = 50,
+    seed: int = 0,
+) -> Dataset:
+    """y = sum_i a_i sin(w_i x) + slope x + e with x ~ U(low, high) and e ~ N(0, noise^2), for models of curves.
+
+    Validation shows the curve itself, at even distances and without noise, so that its error has no floor.
+
+    Args:
+        amplitudes: a_i.
+        frequencies: w_i, as many, in radians per unit of x.
+        slope: of the line that is added.
+        noise: the standard deviation of e.
+        low: where x begins.
+        high: where x ends.
+        num_train: training examples.
+        num_val: validation examples.
+        seed: decides x and e; the run's own seed does not.
+
+    Raises:
+        ValueError: amplitudes and frequencies differ in number, an empty interval, no examples, or a negative noise.
+
+    Source: Dive into Deep Learning, the section on attention pooling by similarity.
+    """
+    if len(amplitudes) != len(frequencies):
+        raise ValueError(f"{len(amplitudes)} amplitudes and {len(frequencies)} frequencies; give as many of each")
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"low must lie below high, and both be finite: low={low!r}, high={high!r}")
+    _check({"num_train": num_train, "num_val": num_val}, noise, 1)
+    generator = stream_generator(seed, 0, "sine_curve")
+    x = torch.cat([low + (high - low) * torch.rand(num_train, generator=generator), torch.linspace(low, high, num_val)])
+    y = slope * x + sum(a * torch.sin(w * x) for a, w in zip(amplitudes, frequencies))
+    y[:num_train] += noise * torch.randn(num_train, generator=generator)
+    return _dataset("sine_curve", x[:, None].contiguous(), y[:, None].contiguous(), num_train, seed)
 
 
 def _linear(name: str, w: list[float], b: float, noise: float, num_train: int, num_val: int, seed: int) -> Dataset:

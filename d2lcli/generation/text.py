@@ -148,11 +148,13 @@ def continue_prompts(
     for length in sorted({len(ids) for ids in encoded}):
         places = [place for place, index in enumerate(rows) if len(encoded[index]) == length]
         prompt = torch.tensor([encoded[rows[place]] for place in places], device=source.device)
-        watch = _watcher(source.tokenizer, length, stop, stream if len(rows) == 1 else None)
+        shown = _Shown(source.tokenizer, length, stop, stream if len(rows) == 1 else None)
+        watch = shown.watch if stop or stream is not None else None
         made = decoder(next_logits(source.model, cache=cache), prompt, None, watch)
         for place, tokens, size, logs in zip(places, made.tokens, made.lengths.tolist(), made.log_probs):
             new = tokens[length : length + size].tolist()
             found[place] = _finished(source.tokenizer, prompts[rows[place]], new, logs[:size].tolist(), stop)
+            shown.finish(found[place].completion)
     return [found[place] for place in range(len(rows))]
 
 
@@ -172,26 +174,36 @@ def _first_stop(text: str, stop: Sequence[str]) -> int | None:
     return min(places) if places else None
 
 
-def _watcher(
-    tokenizer: Tokenizer, start: int, stop: Sequence[str], stream: Callable[[str], None] | None
-) -> Callable[[Tensor], Tensor | None] | None:
-    """What looks at the tokens after each step: it tells new text, and says which rows have met a stop text."""
-    if not stop and stream is None:
-        return None
-    shown = 0
-    held = max((len(word) for word in stop), default=1) - 1  # the beginning of a stop text is not shown
+class _Shown:
+    """Looks at the tokens after each step: it tells new text, and says which rows have met a stop text.
 
-    def watch(tokens: Tensor) -> Tensor | None:
-        nonlocal shown
-        texts = [tokenizer.decode(row) for row in tokens[:, start:].tolist()]
-        if stream is not None:
-            cut = _first_stop(texts[0], stop)
-            ready = texts[0][shown : cut if cut is not None else max(shown, len(texts[0]) - held)]
-            if ready:
-                stream(ready if shown else tokenizer.gap([tokenizer.tokens[int(tokens[0, start])]]) + ready)
-            shown += len(ready)
-        if not stop:
+    What may be the beginning of a stop text is held back until it is known not to be one.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, start: int, stop: Sequence[str], stream: Callable[[str], None] | None
+    ) -> None:
+        self.tokenizer, self.start, self.stop, self.stream = tokenizer, start, stop, stream
+        self.told = ""
+        self.held = max((len(word) for word in stop), default=1) - 1
+
+    def watch(self, tokens: Tensor) -> Tensor | None:
+        new = tokens[:, self.start :].tolist()
+        texts = [self.tokenizer.decode(row) for row in new]
+        if self.stream is not None:
+            gap = self.tokenizer.gap([self.tokenizer.tokens[new[0][0]]])
+            cut = _first_stop(texts[0], self.stop)
+            self._tell(gap + texts[0][: cut if cut is not None else max(0, len(texts[0]) - self.held)])
+        if not self.stop:
             return None
-        return torch.tensor([_first_stop(text, stop) is not None for text in texts], device=tokens.device)
+        return torch.tensor([_first_stop(text, self.stop) is not None for text in texts], device=tokens.device)
 
-    return watch
+    def finish(self, completion: str) -> None:
+        """Tell what was held back."""
+        if self.stream is not None:
+            self._tell(completion)
+
+    def _tell(self, text: str) -> None:
+        if self.stream is not None and len(text) > len(self.told):
+            self.stream(text[len(self.told) :])
+            self.told = text

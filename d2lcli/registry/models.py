@@ -77,5 +77,6 @@ MODELS = Registry(
         "transformer_base": Entry("d2lcli.models.transformer:transformer_base", "Transformer with the paper's base sizes", task="sequence_to_sequence", data="tatoeba_en_es_mini", optim="adamw", scheduler="warmup_cosine", year=2017, depth=61, idea="attention alone", source="Vaswani et al., 2017"),
         "rnn_lm": Entry("d2lcli.models.rnn_lm:rnn_lm", "Recurrent language model: rnn, lstm or gru, any depth", task="language_model", data="botchan", optim="adamw", scheduler="cosine", year=1997, depth=2, idea="a state carried from token to token", source="d2l 9.5, 10.1-10.3"),
         "transformer_lm": Entry("d2lcli.models.transformer_lm:transformer_lm", "Decoder-only Transformer language model", task="language_model", data="botchan", optim="adamw", scheduler="warmup_cosine", year=2018, depth=17, idea="attention to all tokens before", source="d2l 11.9"),
+        "nadaraya_watson": Entry("d2lcli.models.nadaraya_watson:nadaraya_watson", "Kernel regression: attention whose keys are the training data", task="regression", data="sine_curve", optim="adam", year=1964, depth=1, idea="a weighted mean of the data", parameters=1, source="d2l 11.2"),
     },
 )

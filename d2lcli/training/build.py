@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -289,9 +289,20 @@ def build_model(
 
 
 def model_for(values: Mapping[str, Any], dataset: Dataset, device: torch.device) -> nn.Module:
-    """The model that fits a data set, see `build_model`."""
+    """The model that fits a data set, see `build_model`; one that predicts from its training data itself is given it.
+
+    Raises:
+        ConfigError: the data is not in memory, and the model needs all of it.
+    """
     source = 0 if dataset.source_tokenizer is None else len(dataset.source_tokenizer)
-    return build_model(values, dataset.shape, dataset.num_outputs, device, source)
+    model = build_model(values, dataset.shape, dataset.num_outputs, device, source)
+    if hasattr(model, "remember"):
+        inputs = dataset.train.inputs
+        if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+            name = values["model"]["name"]
+            raise ConfigError(f"model '{name}' needs numbers as inputs, which data '{dataset.name}' does not have")
+        cast(Any, model).remember(inputs.to(device), dataset.train.targets.to(device))
+    return model
 
 
 def build_task(values: Mapping[str, Any]) -> Any:

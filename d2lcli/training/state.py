@@ -147,6 +147,9 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], snapshot: Snapsho
     Raises:
         CheckpointError: names or shapes differ; the first five are named.
     """
+    for name in getattr(model, "remembered", ()):  # training data that the model holds, of any size
+        if name in tensors:
+            setattr(model, name, torch.empty_like(tensors[name], device=getattr(model, name).device))
     own = model.state_dict()
     wrong = [f"missing '{name}'" for name in own if name not in tensors]
     wrong += [f"unexpected '{clean(name, 60)}'" for name in tensors if name not in own]
