@@ -3,8 +3,9 @@
     pip install '.[slow]'
     python benchmarks/generate.py [--rounds 7] [--tokens 200] [--threads 1] [--device cpu] [--json FILE]
 
-Two models of random weights, in one process, interleaved: GPT-like (6 blocks, 384 wide, 6 heads, context 256), continued
-greedily from 16 tokens; and Marian-like (6 + 6 blocks, 512 wide, 8 heads), 32 source tokens translated with a beam of 4.
+Two models of random weights, in one process, interleaved: GPT-like (6 blocks, 384 wide, 6 heads, context 256),
+continued greedily from 16 tokens; and Marian-like (6 + 6 blocks, 512 wide, 8 heads), 32 source tokens translated with a
+beam of 4.
 Random weights end no sentence, so that all make the same number of tokens, and the tokens must be the same.
 
 Figures are medians over rounds by the CPU clock (the wall clock on a GPU), and the ratio d2l / Hugging Face: above 1 is
@@ -25,9 +26,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, MarianConfig, MarianMTMode
 from d2lcli.generation.beam import beam
 from d2lcli.generation.continuation import next_logits
 from d2lcli.generation.greedy import greedy
+from d2lcli.generation.layout import lay_out
 from d2lcli.generation.translation import Decoding
 from d2lcli.models.transformer import transformer
 from d2lcli.models.transformer_lm import transformer_lm
+from d2lcli.nn.positions import sinusoidal
 
 BOS, EOS = 2, 3
 Method = Callable[[], Tensor]
@@ -58,7 +61,7 @@ def gpt_pair(vocab_size: int) -> tuple[nn.Module, nn.Module]:
             found[f"blocks.{i}.{name}weight"] = weight.T if turned else weight
             found[f"blocks.{i}.{name}bias"] = source[f"h.{i}.{other}bias"]
     ours.load_state_dict(found)
-    return theirs, ours
+    return theirs, lay_out(ours)
 
 
 def marian_pair(vocab_size: int) -> tuple[nn.Module, nn.Module]:
@@ -74,8 +77,6 @@ def marian_pair(vocab_size: int) -> tuple[nn.Module, nn.Module]:
         vocab_size=vocab_size, source_vocab_size=vocab_size, dim=512, num_heads=8, num_layers=6, hidden=2048,
         norm_first=False, tied="all",
     ).eval()  # fmt: skip
-    from d2lcli.nn.positions import sinusoidal
-
     source = theirs.model.state_dict()
     shared = source["shared.weight"]
     for stack in (theirs.model.encoder, theirs.model.decoder):
@@ -98,7 +99,7 @@ def marian_pair(vocab_size: int) -> tuple[nn.Module, nn.Module]:
                         rows = [source[f"{there}{other}.{part}_proj.{kind}"] for part in "qkv"]
                         found[f"{here}{name}.in_proj_{kind}"] = torch.cat(rows)
     ours.load_state_dict(found)
-    return theirs, ours
+    return theirs, lay_out(ours)
 
 
 def gpt_methods(tokens: int, vocab_size: int, device: str) -> dict[str, Method]:

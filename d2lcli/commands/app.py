@@ -203,6 +203,36 @@ def generate(
 
 
 @app.command()
+def tokenize(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] [KEY=VALUE]...",
+            help="A run or a tokenizer's file; or the data and tokenizer to train one.",
+            show_default=False,
+        ),
+    ] = None,
+    text: Annotated[list[str] | None, typer.Option("--text", metavar="TEXT", help="Text to cut; may repeat.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="Texts, one a line; - is standard input.")
+    ] = None,
+    ids: Annotated[bool, typer.Option("--ids", help="Print numbers instead of tokens.")] = False,
+    save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help="Write the tokenizer as JSON.")] = None,
+    json_output: Json = False,
+) -> None:
+    """Show how a tokenizer cuts text.
+
+    \b
+      d2l tokenize runs/lm --text 'the tallest tree'
+      d2l tokenize data.tokenizer='{name: bpe, vocab_size: 2000}' --text 'the tallest tree'
+      d2l tokenize data=text_file data.path=my.txt data.tokenizer=wordpiece --save wordpiece.json
+    """
+    from d2lcli.commands.tokenize import tokenize as body
+
+    body(words or [], texts=text or [], file=file, ids=ids, save=save, json_output=json_output)
+
+
+@app.command()
 def diagnose(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)],
     overrides: Overrides = None,

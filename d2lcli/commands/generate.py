@@ -37,7 +37,7 @@ def generate(
     values = changed_config(run, [word for word in overrides if word not in words])
     task = values["task"]["name"]
     decoder = read_decoder(words, DEFAULTS.get(task, "greedy"))
-    texts = [*prompts, *(_lines(file) if file is not None else [])]
+    texts = [*prompts, *(read_lines(file) if file is not None else [])]
     if task == "sequence_to_sequence":
         if num > 1 or stop:
             raise ConfigError("--num and --stop are for text that goes on; a sentence has one translation")
@@ -160,7 +160,7 @@ def _naming(name: str) -> Any:
     return naming_key(f"decoder '{name}'")
 
 
-def _lines(file: Path) -> list[str]:
+def read_lines(file: Path) -> list[str]:
     """The prompts in a file, one a line; - is stdin.
 
     Raises:

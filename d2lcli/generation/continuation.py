@@ -24,7 +24,7 @@ class Continuation:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.state: tuple[Tensor, ...] | None = None
+        self.state: tuple[Any, ...] | None = None
         self.start = 0  # what comes before is no longer read
         self.seen = 0
 

@@ -13,6 +13,7 @@ from d2lcli.data.tokenizers.base import Tokenizer, read_state
 from d2lcli.errors import CheckpointError, ConfigError, DataError, clean, nearest
 from d2lcli.generation.continuation import next_logits
 from d2lcli.generation.decoding import Decoder
+from d2lcli.generation.layout import lay_out
 from d2lcli.registry import TOKENIZERS
 from d2lcli.training.build import build_model, pick_device, prepare
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
@@ -76,7 +77,7 @@ def open_text_model(path: Path, values: dict[str, Any], checkpoint: str = "best"
     prepare(values, device)
     model = build_model(values, (values["data"]["num_steps"],), len(tokenizer), device)
     load_weights(model, snapshot.weights, snapshot)
-    return TextModel(model.eval(), tokenizer, device, chosen, bool(values["data"].get("letters_only")))
+    return TextModel(lay_out(model.eval()), tokenizer, device, chosen, bool(values["data"].get("letters_only")))
 
 
 def read_tokenizer(file: Path) -> Tokenizer:

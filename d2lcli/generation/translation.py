@@ -13,6 +13,7 @@ from d2lcli.data.tokenizers.base import Tokenizer
 from d2lcli.data.translations import normalise
 from d2lcli.errors import ConfigError
 from d2lcli.generation.decoding import Decoder
+from d2lcli.generation.layout import lay_out
 from d2lcli.generation.text import read_tokenizer
 from d2lcli.training.build import build_model, pick_device, prepare
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
@@ -64,22 +65,30 @@ class Decoding:
 
     def __init__(self, model: Any, source: Tensor, lengths: Tensor, *, cache: bool = True) -> None:
         self.model, self.cache = model, cache
-        self.first: tuple[Tensor, ...] = model.begin(source, lengths)
-        self.state, self.seen = self.first, 0
+        self.state: tuple[Any, ...] = model.begin(source, lengths)
+        self.of_source = [False] * len(self.state)
+        self.seen = 0
 
     def __call__(self, tokens: Tensor) -> Tensor:
         known = self.state[0].shape[1]
         if len(tokens) != known:
-            self.reorder(torch.arange(known, device=tokens.device).repeat_interleave(len(tokens) // known))
+            rows = torch.arange(known, device=tokens.device).repeat_interleave(len(tokens) // known)
+            self.state = tuple(part.index_select(1, rows) for part in self.state)
         logits, after = self.model.step(tokens[:, self.seen :], self.state)
+        self.of_source = [new is old for new, old in zip(after, self.state)]
         if self.cache:
             self.state, self.seen = after, tokens.shape[1]
         last: Tensor = logits[:, -1]
         return last
 
     def reorder(self, rows: Tensor) -> None:
-        """Keep the states of these rows (m,), in this order."""
-        self.state = tuple(part.index_select(1, rows) for part in self.state)
+        """Keep the states of these rows (m,), in this order; each source keeps its places.
+
+        So what a step gives back as it was, which is about the source alone, is not copied.
+        """
+        self.state = tuple(
+            part if fixed else part.index_select(1, rows) for part, fixed in zip(self.state, self.of_source)
+        )
 
 
 def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best") -> Translator:
@@ -96,7 +105,7 @@ def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best"
     prepare(values, device)
     model = build_model(values, (0,), len(target), device, len(source))
     load_weights(model, snapshot.weights, snapshot)
-    return Translator(model.eval(), source, target, device, chosen, values["data"]["num_steps"])
+    return Translator(lay_out(model.eval()), source, target, device, chosen, values["data"]["num_steps"])
 
 
 @torch.no_grad()

@@ -4,17 +4,18 @@ Legend: b pairs, S source tokens, T target tokens, d width, h heads, V tokens of
 tensors whose dimension 1 is the batch, so that a search can pick its rows.
 """
 
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from d2lcli.nn.activations import Activation
 from d2lcli.nn.checks import require_positive
+from d2lcli.nn.key_values import KeyValues
 from d2lcli.nn.positions import sinusoidal
 from d2lcli.nn.transformer import DecoderBlock, EncoderBlock
 
-State = tuple[Tensor, ...]
+State = tuple[Tensor | KeyValues, ...]
 Tied = Literal["none", "target", "all"]
 
 
@@ -78,9 +79,9 @@ class Transformer(nn.Module):
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Target input (b, t) -> logits (b, t, V) and the state after; what was read before is not read again."""
-        mask, *caches = state
+        mask, *caches = cast(tuple[Any, ...], state)
         x = self.target(inputs, start=caches[0].shape[3])
-        after: list[Tensor] = []
+        after: list[Tensor | KeyValues] = []
         for i, block in enumerate(self.decoder):
             x, cache = block(x, None, mask[0], (caches[2 * i], caches[2 * i + 1]))
             after += cache

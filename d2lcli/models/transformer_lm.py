@@ -1,8 +1,7 @@
 """Decoder-only Transformers that model language (Vaswani et al., 2017; Radford et al., 2018; d2l 11.9).
 
 Legend: b sequences, t tokens, V tokens of the vocabulary, d width, h heads, T the most tokens that are read.  A state
-has one tensor (2, b, h, t, d / h) for each block, the keys and values of the tokens so far, so that a search can pick
-its rows.
+has for each block the keys and values (2, b, h, t, d / h) of the tokens so far, so that a search can pick its rows.
 """
 
 from typing import Literal, cast
@@ -11,10 +10,11 @@ from torch import Tensor, nn
 
 from d2lcli.nn.activations import Activation
 from d2lcli.nn.checks import require_positive
+from d2lcli.nn.key_values import KeyValues
 from d2lcli.nn.positions import LearnedPositions, SinusoidalPositions
 from d2lcli.nn.transformer import CausalBlock
 
-State = tuple[Tensor, ...]
+State = tuple[KeyValues, ...]
 Positions = Literal["learned", "sinusoidal"]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from d2lcli.nn.checks import require_positive
+from d2lcli.nn.key_values import KeyValues
 
 
 class MultiHeadAttention(nn.Module):
@@ -59,12 +60,12 @@ class MultiHeadAttention(nn.Module):
         q, k, v = (split_heads(part, self.num_heads) for part in self._project(queries, keys, values))
         return self._attend(q, k, v, mask, causal)
 
-    def begin(self, batch_size: int) -> Tensor:
+    def begin(self, batch_size: int) -> KeyValues:
         """The keys and values of no token."""
         weight = self.in_proj_weight
-        return weight.new_empty(2, batch_size, self.num_heads, 0, weight.shape[1] // self.num_heads)
+        return KeyValues(weight.new_empty(2, batch_size, self.num_heads, 0, weight.shape[1] // self.num_heads), 0)
 
-    def extend(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(self, x: Tensor, past: KeyValues) -> tuple[Tensor, KeyValues]:
         """Causal self-attention of further tokens.
 
         Args:
@@ -75,8 +76,8 @@ class MultiHeadAttention(nn.Module):
             (b, m, d), and the keys and values of all tokens: `past` itself stays as it is.
         """
         q, k, v = (split_heads(part, self.num_heads) for part in self._project(x, x, x))
-        past = torch.cat([past, torch.stack((k, v))], dim=3)
-        return self._attend(q, past[0], past[1], None, causal=True), past
+        past = past.append(k, v)
+        return self._attend(q, past.tensor[0], past.tensor[1], None, causal=True), past
 
     def project_memory(self, memory: Tensor) -> Tensor:
         """The keys and values of a memory (b, n, d), for any number of `look_up`."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from d2lcli.nn import activations
 from d2lcli.nn.activations import Activation
 from d2lcli.nn.attention import MultiHeadAttention
+from d2lcli.nn.key_values import KeyValues
 
-DecoderCache: TypeAlias = tuple[Tensor, Tensor]
+DecoderCache: TypeAlias = tuple[KeyValues, Tensor]
 """Keys and values of the tokens so far (2, b, h, t, d / h), and of the memory (2, b, h, s, d / h)."""
 
 
@@ -116,11 +117,11 @@ class CausalBlock(EncoderBlock):
         inputs = self.add_attention.inputs(x)
         return self._finish(x, self.attention(inputs, inputs, inputs, mask, causal=True))
 
-    def begin(self, batch_size: int) -> Tensor:
+    def begin(self, batch_size: int) -> KeyValues:
         """The keys and values of no token, for `step`."""
         return self.attention.begin(batch_size)
 
-    def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+    def step(self, x: Tensor, past: KeyValues) -> tuple[Tensor, KeyValues]:
         """Further tokens (b, m, d), and keys and values (2, b, h, t, d / h) of those before: the same as in `forward`.
 
         Returns:
