@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from d2lcli.__main__ import entry
+from d2lcli.__main__ import main
 from d2lcli.commands.app import app
+
+WORDS = ["fast_"] * 4 + ["faster_"] * 3 + ["tall_"] * 5 + ["taller_"] * 2
 
 
 def run(*words: Any, stdin: str | None = None) -> str:
@@ -20,9 +22,7 @@ def run(*words: Any, stdin: str | None = None) -> str:
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     file = tmp_path / "words.txt"
-    file.write_text(
-        "fast_ fast_ fast_ fast_ faster_ faster_ faster_ tall_ tall_ tall_ tall_ tall_ taller_ taller_\n" * 20
-    )
+    file.write_text("\n".join(WORDS * 20))
     return file
 
 
@@ -55,11 +55,6 @@ def test_without_text_it_tells_of_the_vocabulary() -> None:
         (["--file", "nowhere.txt"], 3, "cannot be read"),
     ],
 )
-def test_mistakes(
-    words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["d2l", "tokenize", *words])
-    with pytest.raises(SystemExit) as ended:
-        entry()
-    assert ended.value.code == code
+def test_mistakes(words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokenize", *words]) == code
     assert message in capsys.readouterr().err
