@@ -34,7 +34,7 @@ def test_one_trained_here_is_saved_and_used_again(corpus: Path, tmp_path: Path) 
     assert first[1] == str(saved)
     assert run(saved, "--text", "tallest_").splitlines() == first[:1]
     found = json.loads(run(saved, "--file", "-", "--json", stdin="tallest_\nfatter_\n"))
-    assert found["tokenizer"] == "bpe" and found["size"] == 270
+    assert found["tokenizer"] == "bpe" and 256 < found["size"] <= 270
     assert [each["decoded"] for each in found["texts"]] == ["tallest_", "fatter_"]
     ids = [str(number) for number in found["texts"][1]["ids"]]
     assert run(saved, "--text", "fatter_", "--ids").split() == ids
