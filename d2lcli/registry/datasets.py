@@ -14,7 +14,7 @@ DATASETS = Registry(
         "synthetic_regression": Entry("d2lcli.data.synthetic:synthetic_regression", "y = X w + b + noise with known w and b", task="regression", num_outputs=1),
         "sparse_linear": Entry("d2lcli.data.synthetic:sparse_linear", "200 inputs, 20 training examples: the weight-decay experiment", task="regression", shape=(200,), num_outputs=1),
         "polynomial": Entry("d2lcli.data.synthetic:polynomial", "y = 5 + 1.2 x - 3.4 x^2/2! + 5.6 x^3/3! + noise, from any number of powers", task="regression", num_outputs=1),
-        "sine_curve": Entry("d2lcli.data.synthetic:sine_curve", "A sum of sines and a line, with noise in training only", task="regression", num_outputs=1),
+        "sine_curve": Entry("d2lcli.data.synthetic:sine_curve", "A sum of sines and a line, with noise in training only", task="regression", shape=(1,), num_outputs=1),
         "airfoil": Entry("d2lcli.data.airfoil:airfoil", "Airfoil self-noise: 1,500 rows of the book's optimizer comparison", task="regression", shape=(5,), num_outputs=1),
         "ames": Entry("d2lcli.data.ames:ames", "Ames housing: 2,930 house sales, log price, with k folds, embedded", task="regression", num_outputs=1),
         "botchan": Entry("d2lcli.data.corpora:botchan", "The novel Botchan, 253,000 characters of English, embedded", task="language_model", source="d2l 9.2"),
