@@ -91,11 +91,18 @@ def _translate(
     from d2lcli.generation.translation import attention_map, open_translator, translate
 
     translator = open_translator(run, values, checkpoint)
+    if (max_len := getattr(translator.model, "max_len", None)) is not None:
+        decoder["max_tokens"] = min(decoder["max_tokens"], max_len - 1)  # with <bos> they fill the learned positions
     with _naming(decoder["name"]):
         found = translate(translator, build_decoder(decoder, len(translator.target)), texts, cache=cache)
     for each in found:
         if each.unknown:
             print(f"note: the model does not know: {clean(', '.join(each.unknown), 200)}", file=sys.stderr)
+        if each.left_out:
+            print(
+                f"note: the model reads no more than {translator.most} tokens: {each.left_out} left out",
+                file=sys.stderr,
+            )
     if json_output:
         _print_json([asdict(each) for each in found])
     else:

@@ -35,6 +35,11 @@ class PairSplit(Split):
     def __len__(self) -> int:
         return len(self.source_lengths)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sentence, end token included."""
+        return int(torch.cat([self.source_lengths, self.target_lengths]).max()) if len(self) else 0
+
     def head(self, n: int) -> "PairSplit":
         """The first `n` pairs."""
         source, target = self.source_lengths[:n], self.target_lengths[:n]

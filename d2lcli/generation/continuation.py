@@ -44,8 +44,8 @@ class Continuation:
         if self.state is not None:
             self.state = tuple(part.index_select(1, rows) for part in self.state)
 
-    def fresh(self) -> "Continuation":
-        """The same model, without any token seen."""
+    def fresh(self, row: int) -> "Continuation":
+        """The same model, without any token seen; it goes on from any prompt, also from that of `row` alone."""
         return Continuation(self.model)
 
 

@@ -1,5 +1,7 @@
 """Exhaustive search (d2l 10.8): every sequence, for vocabularies and lengths that are tiny."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +30,8 @@ def exhaustive(max_tokens: int = 5, alpha: float = 0.75) -> Decoder:
 
     @torch.no_grad()
     def decode(next_logits: NextLogits, prompt: Tensor, eos: int | None = None, watch: Any = None) -> Generated:
-        found = [_search(next_logits, row[None], eos, max_tokens, alpha) for row in check_prompt(prompt)]
+        rows = enumerate(check_prompt(prompt))
+        found = [_search(_fresh(next_logits, place), row[None], eos, max_tokens, alpha) for place, row in rows]
         tokens, logs = [each for each, _ in found], [each for _, each in found]
         new = pad_sequence(tokens, batch_first=True, padding_value=0 if eos is None else eos)
         lengths = torch.tensor([len(each) for each in tokens], device=prompt.device)
@@ -38,14 +41,14 @@ def exhaustive(max_tokens: int = 5, alpha: float = 0.75) -> Decoder:
 
 
 def _search(
-    next_logits: NextLogits, prompt: Tensor, eos: int | None, max_tokens: int, alpha: float
+    fresh: Callable[[], NextLogits], prompt: Tensor, eos: int | None, max_tokens: int, alpha: float
 ) -> tuple[Tensor, Tensor]:
     """The best new tokens (m,) after one prompt (1, t), and their log-probabilities (m,)."""
     start = prompt.shape[1]
     tokens, logs = prompt, torch.zeros(1, 0, dtype=torch.float64, device=prompt.device)
     best, best_score = None, -torch.inf
     for step in range(1, max_tokens + 1):
-        log_probs = check_logits(_fresh(next_logits)(tokens), len(tokens), eos).double().log_softmax(1)  # (m, V)
+        log_probs = check_logits(fresh()(tokens), len(tokens), eos).double().log_softmax(1)  # (m, V)
         if bool(log_probs.isnan().any()):
             raise NonFiniteError("the model gave logits from which no token can be chosen (NaN, or infinite)")
         rows, ids = (log_probs > -torch.inf).nonzero(as_tuple=True)
@@ -67,7 +70,8 @@ def _search(
     return best
 
 
-def _fresh(next_logits: NextLogits) -> NextLogits:
-    """Without the memory of a continuation, whose rows would not be those that are asked for."""
-    fresh: NextLogits = next_logits.fresh() if hasattr(next_logits, "fresh") else next_logits
-    return fresh
+def _fresh(next_logits: NextLogits, row: int) -> Callable[[], NextLogits]:
+    """Makes the source of logits for one prompt, without a memory, whose rows would not be those that are asked for."""
+    if hasattr(next_logits, "fresh"):
+        return partial(next_logits.fresh, row)
+    return lambda: next_logits

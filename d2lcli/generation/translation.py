@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
-from d2lcli.data.pairs import BOS, EOS
+from d2lcli.data.pairs import BOS, EOS, PAD
 from d2lcli.data.tokenizers.base import Tokenizer
 from d2lcli.data.translations import normalise
 from d2lcli.errors import ConfigError
@@ -19,6 +20,8 @@ from d2lcli.training.build import build_model, pick_device, prepare
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.state import load_weights
 
+TOGETHER = 64  # sentences that are translated side by side
+
 
 @dataclass(frozen=True)
 class Translator:
@@ -27,7 +30,8 @@ class Translator:
     Attributes:
         source, target: the tokenizers of the two languages.
         checkpoint: the folder that the weights came from.
-        most: the most source tokens, end token included, that it was trained on; None for any number.
+        most: the most source tokens, end token included, that it was trained on or has positions for; None for any
+            number.
     """
 
     model: nn.Module
@@ -46,6 +50,7 @@ class Translated:
         source: the sentence.
         text: its translation.
         unknown: source tokens that the model has never seen.
+        left_out: source tokens at the end that it did not read, because there were too many.
         tokens: of the translation.
         log_probs: of each, and of the end token, under the model.
     """
@@ -53,6 +58,7 @@ class Translated:
     source: str
     text: str
     unknown: list[str]
+    left_out: int
     tokens: list[str]
     log_probs: list[float]
 
@@ -65,6 +71,7 @@ class Decoding:
 
     def __init__(self, model: Any, source: Tensor, lengths: Tensor, *, cache: bool = True) -> None:
         self.model, self.cache = model, cache
+        self.source, self.lengths = source, lengths
         self.state: tuple[Any, ...] = model.begin(source, lengths)
         self.of_source = [False] * len(self.state)
         self.seen = 0
@@ -90,6 +97,10 @@ class Decoding:
             part if fixed else part.index_select(1, rows) for part, fixed in zip(self.state, self.of_source)
         )
 
+    def fresh(self, row: int) -> "Decoding":
+        """The same for one source alone, without any token read."""
+        return Decoding(self.model, self.source[row : row + 1], self.lengths[row : row + 1], cache=False)
+
 
 def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best") -> Translator:
     """A run's translation model, from its folder alone: no data is read.
@@ -105,24 +116,28 @@ def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best"
     prepare(values, device)
     model = build_model(values, (0,), len(target), device, len(source))
     load_weights(model, snapshot.weights, snapshot)
-    return Translator(lay_out(model.eval()), source, target, device, chosen, values["data"]["num_steps"])
+    limits = [limit for limit in (values["data"]["num_steps"], getattr(model, "max_len", None)) if limit is not None]
+    return Translator(lay_out(model.eval()), source, target, device, chosen, min(limits, default=None))
 
 
 @torch.no_grad()
 def translate(
     translator: Translator, decoder: Decoder, sentences: Sequence[str], *, cache: bool = True
 ) -> list[Translated]:
-    """Translate each sentence; those of one length side by side.
+    """Translate each sentence; those of like length side by side.
 
     Raises:
         ConfigError: a sentence without a word.
     """
     encoded = [_encode(translator, sentence) for sentence in sentences]
+    order = sorted(range(len(sentences)), key=lambda place: len(encoded[place]))
     found: dict[int, Translated] = {}
-    for length in sorted({len(ids) for ids in encoded}):
-        places = [place for place, ids in enumerate(encoded) if len(ids) == length]
-        source = torch.tensor([encoded[place] for place in places], device=translator.device)
-        decoding = Decoding(translator.model, source, torch.full((len(places),), length), cache=cache)
+    for low in range(0, len(order), TOGETHER):
+        places = order[low : low + TOGETHER]
+        lengths = torch.tensor([len(encoded[place]) for place in places])
+        rows = [torch.tensor(encoded[place], device=translator.device) for place in places]
+        source = pad_sequence(rows, batch_first=True, padding_value=PAD)
+        decoding = Decoding(translator.model, source, lengths, cache=cache)
         made = decoder(decoding, source.new_full((len(places), 1), BOS), EOS)
         for place, tokens, size, logs in zip(places, made.tokens, made.lengths.tolist(), made.log_probs):
             ids = tokens[1 : 1 + size].tolist()
@@ -156,7 +171,8 @@ def _translated(
     translator: Translator, sentence: str, source: list[int], ids: list[int], logs: list[float]
 ) -> Translated:
     words = translator.source.split(normalise(sentence))
+    left_out = len(words) + 1 - len(source)
     unknown = [word for word, number in zip(words, source) if number == 0]
     kept = ids[:-1] if ids and ids[-1] == EOS else ids
     tokens = [translator.target.tokens[number] for number in kept]
-    return Translated(sentence, translator.target.decode(kept), unknown, tokens, logs)
+    return Translated(sentence, translator.target.decode(kept), unknown, left_out, tokens, logs)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from d2lcli.nn.activations import Activation
 from d2lcli.nn.checks import require_positive
 from d2lcli.nn.key_values import KeyValues
-from d2lcli.nn.positions import sinusoidal
+from d2lcli.nn.positions import LearnedPositions, Positions, SinusoidalPositions
 from d2lcli.nn.transformer import DecoderBlock, EncoderBlock
 
 State = tuple[Tensor | KeyValues, ...]
@@ -22,21 +22,25 @@ Tied = Literal["none", "target", "all"]
 class TokenEmbedding(nn.Module):
     """dropout(sqrt(d) E + P): tokens (b, t), the first at position `start`, -> (b, t, d)."""
 
-    def __init__(self, vocab_size: int, dim: int, dropout: float) -> None:
+    def __init__(self, vocab_size: int, dim: int, dropout: float, positions: LearnedPositions | None) -> None:
         super().__init__()
         self.table = nn.Embedding(vocab_size, dim)
         nn.init.normal_(self.table.weight, std=dim**-0.5)
+        self.positions = positions or SinusoidalPositions()
         self.dropout = nn.Dropout(dropout)
         self.scale = dim**0.5
 
     def forward(self, tokens: Tensor, start: int = 0) -> Tensor:
-        x = self.table(tokens) * self.scale
-        out: Tensor = self.dropout(x + sinusoidal(start, start + tokens.shape[1], x.shape[2], x))
+        out: Tensor = self.dropout(self.positions(self.table(tokens) * self.scale, start))
         return out
 
 
 class Transformer(nn.Module):
-    """Source (b, S), lengths (b,) and target input (b, T) -> logits (b, T, V); no target token sees a later one."""
+    """Source (b, S), lengths (b,) and target input (b, T) -> logits (b, T, V); no target token sees a later one.
+
+    Attributes:
+        max_len: the most tokens of a sentence, its end token included; None for any number.
+    """
 
     def __init__(
         self,
@@ -46,8 +50,10 @@ class Transformer(nn.Module):
         decoder: list[DecoderBlock],
         head: nn.Linear,
         norm_first: bool,
+        max_len: int | None,
     ) -> None:
         super().__init__()
+        self.max_len = max_len
         self.source, self.target = source, target
         self.encoder, self.decoder = nn.ModuleList(encoder), nn.ModuleList(decoder)
         dim = head.in_features
@@ -110,6 +116,8 @@ def transformer(
     activation: Activation = "relu",
     bias: bool = True,
     tied: Tied = "none",
+    positions: Positions = "sinusoidal",
+    max_len: int = 256,
 ) -> Transformer:
     """An encoder-decoder of attention alone.
 
@@ -127,14 +135,20 @@ def transformer(
         bias: whether the projections of the attention have biases; the book's have none.
         tied: target: the head's weights are those of the target embedding; all: and of the source's, which needs one
             vocabulary.
+        positions: sinusoidal, which go on without end, or learned.
+        max_len: learned positions; a longer sentence is refused.
 
     Raises:
         ValueError: an option out of range, or options that do not go together.
     """
-    require_positive(vocab_size=vocab_size, source_vocab_size=source_vocab_size, num_layers=num_layers)
+    require_positive(vocab_size=vocab_size, source_vocab_size=source_vocab_size, num_layers=num_layers, max_len=max_len)
     if tied == "all" and vocab_size != source_vocab_size:
         raise ValueError(f"tied=all needs one vocabulary, but they have {source_vocab_size} and {vocab_size} tokens.")
-    source, target = (TokenEmbedding(size, dim, dropout) for size in (source_vocab_size, vocab_size))
+    learned = positions == "learned"
+    source, target = (
+        TokenEmbedding(size, dim, dropout, LearnedPositions(max_len, dim) if learned else None)
+        for size in (source_vocab_size, vocab_size)
+    )
     head = nn.Linear(dim, vocab_size, bias=tied == "none")
     if tied != "none":
         head.weight = target.table.weight
@@ -143,7 +157,7 @@ def transformer(
     options = (dim, num_heads, hidden, dropout, norm_first, activation, bias)
     encoder = [EncoderBlock(*options) for _ in range(num_layers)]
     decoder = [DecoderBlock(*options) for _ in range(num_layers)]
-    return Transformer(source, target, encoder, decoder, head, norm_first)
+    return Transformer(source, target, encoder, decoder, head, norm_first, max_len if learned else None)
 
 
 def transformer_d2l(*, vocab_size: int = 200, source_vocab_size: int = 200, dropout: float = 0.2) -> Transformer:

@@ -1,7 +1,11 @@
 """Positions of tokens (Vaswani et al., 2017; d2l 11.6)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+
+Positions = Literal["learned", "sinusoidal"]
 
 
 def sinusoidal(start: int, stop: int, dim: int, like: Tensor) -> Tensor:
@@ -34,6 +38,9 @@ class LearnedPositions(nn.Module):
     Args:
         max_len: the number of positions.
         dim: d.
+
+    Raises:
+        ValueError: when called with a token at a position that there is not.
     """
 
     def __init__(self, max_len: int, dim: int) -> None:
@@ -41,4 +48,7 @@ class LearnedPositions(nn.Module):
         self.weight = nn.Parameter(torch.empty(1, max_len, dim).normal_(std=0.02))
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        most = self.weight.shape[1]
+        if start + x.shape[1] > most:
+            raise ValueError(f"max_len is {most}, but there are {start + x.shape[1]} tokens.")
         return x + self.weight[:, start : start + x.shape[1]]

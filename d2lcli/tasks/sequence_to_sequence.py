@@ -72,6 +72,7 @@ class SequenceToSequence(Supervised):
 @torch.no_grad()
 def translate(model: Any, source: Tensor, lengths: Tensor, most: int) -> Tensor:
     """Greedy translations (b, m), -1 from the end token on; <unk> is numbered so that it equals no reference."""
+    most = min(most, getattr(model, "max_len", None) or most)
     state = model.begin(source, lengths)
     chosen = source.new_full((len(source), 1), BOS)
     ended, columns = torch.zeros_like(chosen, dtype=torch.bool), []

@@ -268,12 +268,8 @@ def build_model(
     """The model on its device, its weights drawn; lazy layers meet one example to learn their sizes."""
     options = model_options(values, shape, num_outputs, source_vocab_size)
     model: nn.Module = _part(MODELS, {"name": values["model"]["name"]} | options)
-    max_len = getattr(model, "max_len", None)
-    if max_len is not None and shape[0] > max_len:
-        raise ConfigError(
-            f"model '{values['model']['name']}' reads max_len={max_len} tokens, but the examples have {shape[0]}",
-            f"set model.max_len={shape[0]} or data.num_steps={max_len}",
-        )
+    if "num_steps" in values["data"]:
+        check_length(model, shape[0], values["model"]["name"])
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         with torch.no_grad():
             model.eval()(torch.zeros(1, *shape))
@@ -288,6 +284,20 @@ def build_model(
     return model
 
 
+def check_length(model: nn.Module, longest: int, name: str) -> None:
+    """Refuse examples with more tokens than the model has positions for.
+
+    Raises:
+        ConfigError: there are such.
+    """
+    max_len = getattr(model, "max_len", None)
+    if max_len is not None and longest > max_len:
+        raise ConfigError(
+            f"model '{name}' reads max_len={max_len} tokens, but the examples have {longest}",
+            f"set model.max_len={longest} or data.num_steps={max_len}",
+        )
+
+
 def model_for(values: Mapping[str, Any], dataset: Dataset, device: torch.device) -> nn.Module:
     """The model that fits a data set, see `build_model`; one that predicts from its training data itself is given it.
 
@@ -296,6 +306,8 @@ def model_for(values: Mapping[str, Any], dataset: Dataset, device: torch.device)
     """
     source = 0 if dataset.source_tokenizer is None else len(dataset.source_tokenizer)
     model = build_model(values, dataset.shape, dataset.num_outputs, device, source)
+    for split in (dataset.train, dataset.val):
+        check_length(model, getattr(split, "longest", 0), values["model"]["name"])
     if hasattr(model, "remember"):
         inputs = dataset.train.inputs
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():

@@ -276,18 +276,22 @@ class Trainer:
         return found
 
     def _judge(self, found: Evaluation) -> bool:
-        """Log an evaluation; say whether it is the best so far."""
+        """Log an evaluation; say whether it is the best so far.
+
+        Of equal values the one with the lower loss is the better: BLEU or accuracy may long be 0.  Only a better value
+        starts the count for `patience` anew.
+        """
         at = self.at
         at.evaluated, at.last = at.step, found.values
         self.meter.row("val", found.values)
         monitor, largest = self.monitor()
         value = found.values[monitor]
         sign = 1.0 if largest else -1.0
-        better = math.isfinite(value) and (at.best is None or sign * (value - at.best) > self.values["min_delta"])
+        higher = math.isfinite(value) and (at.best is None or sign * (value - at.best) > self.values["min_delta"])
+        better = higher or (value == at.best and at.best_loss is not None and found.values["loss"] < at.best_loss)
         if better:
-            at.best, at.best_step, at.waiting = value, at.step, 0
-        else:
-            at.waiting += 1
+            at.best, at.best_step, at.best_loss = value, at.step, found.values["loss"]
+        at.waiting = 0 if higher else at.waiting + 1
         mark = "  best so far" if better else ""
         self.progress.say(
             f"epoch {self.meter.epochs():g}  step {at.step}/{self.run.total_steps}  {numbers(self.meter.recent())}  "

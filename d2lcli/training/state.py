@@ -25,7 +25,7 @@ class Position:
         evaluated: the step of the last evaluation, -1 before the first.
         seconds: of training and evaluation, pauses not counted.
         train_seconds: of training alone.
-        best: the best value of the monitored metric, and `best_step` where it was reached.
+        best: the best value of the monitored metric, `best_step` where it was reached, and `best_loss` there.
         waiting: evaluations since then that were no better.
         loss_sum, loss_count: of the logging interval that is not complete.
         last: the values of the last evaluation.
@@ -39,6 +39,7 @@ class Position:
     train_seconds: float = 0.0
     best: float | None = None
     best_step: int | None = None
+    best_loss: float | None = None
     waiting: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
@@ -127,7 +128,8 @@ def checked_position(progress: dict[str, Any]) -> Position:
     Raises:
         KeyError, TypeError, ValueError: a value is missing, of another type, or out of range.
     """
-    position = Position(**{item.name: progress[item.name] for item in fields(Position)})
+    younger = {"best_loss": None}  # checkpoints from before it have none
+    position = Position(**{item.name: (younger | progress)[item.name] for item in fields(Position)})
     for name in ("step", "epoch", "batch", "waiting", "loss_count", "evaluated", "best_step"):
         value = getattr(position, name)
         if name == "best_step" and value is None:
@@ -136,7 +138,8 @@ def checked_position(progress: dict[str, Any]) -> Position:
             raise ValueError(f"{name} is {value!r}")
     for name in ("seconds", "train_seconds", "loss_sum"):
         setattr(position, name, float(getattr(position, name)))
-    if not isinstance(position.best, float | int | None) or not isinstance(position.last, dict | None):
+    numbers = (position.best, position.best_loss)
+    if not all(isinstance(each, float | int | None) for each in numbers) or not isinstance(position.last, dict | None):
         raise TypeError("best or last is of another type")
     return position
 

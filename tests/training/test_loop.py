@@ -220,6 +220,18 @@ def test_checkpoints_by_updates_and_how_many_stay(tmp_path: Path) -> None:
     assert checkpoints(tmp_path / "all") == [4, 5, 8, 12, 15]
 
 
+def test_of_equal_values_the_one_with_the_lower_loss_is_the_best(tmp_path: Path) -> None:
+    """BLEU of short sentences without a common 4-gram is 0 from the first evaluation to the last."""
+    (tmp_path / "pairs.tsv").write_text("one two\tuno dos\ntwo one\tdos uno\n" * 20)
+    words = ("model=seq2seq", "model.embed_dim=4", "model.hidden_size=4", "data=parallel_text", "data.batch_size=8")
+    more = (f"data.path={tmp_path / 'pairs.tsv'}", "epochs=4", "hardware=cpu", "patience=2", "keep=9")
+    result = train(tmp_path / "run", *words, *more)
+    found = {row["step"]: row["values"] for row in rows(tmp_path / "run", "val")}
+    assert {values["bleu4"] for values in found.values()} == {0.0} and len(found) == 3  # patience counts them all
+    lowest = min(found, key=lambda step: found[step]["loss"])
+    assert lowest > min(found) and result["best"] == {"step": lowest, "bleu4": 0.0}
+
+
 def test_best_and_last_are_links_to_what_they_say(tmp_path: Path) -> None:
     """A rate that diverges: the first evaluation is the best."""
     result = train(tmp_path / "run", *LINEAR, "optim.lr=1.2", "steps=20", "keep=1")
