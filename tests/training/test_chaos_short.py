@@ -88,7 +88,7 @@ def test_the_disk_is_full_at_every_call(tmp_path: Path, whole: dict[str, Any]) -
 
 def test_killed_at_random_moments(tmp_path: Path) -> None:
     """Three kills with signal 9 while checkpoints are written all the time, each after the first new rows."""
-    words = (*WORDS, "epochs=100", "checkpoint_every=3")
+    words = (*WORDS, "epochs=400", "checkpoint_every=3")  # 2,000 updates: also a fast machine is hit before the end
     folder, moments = tmp_path / "run", random.Random(20)
     command = [sys.executable, "-m", "d2lcli", "train", *words, "--resume", str(folder)]
     kills = 0
@@ -98,11 +98,11 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
             deadline = time.monotonic() + 60
             while len(rows_so_far(folder)) <= before + 3 and run.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
-            time.sleep(moments.uniform(0.0, 0.4))
+            time.sleep(moments.uniform(0.0, 0.2))
             run.kill()
             kills += run.wait(timeout=30) == -signal.SIGKILL
     assert kills == 3
-    assert rows(folder, "val") == [] or rows(folder, "val")[-1]["step"] < 500
+    assert rows(folder, "val") == [] or rows(folder, "val")[-1]["step"] < 2000
     last = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     assert last.returncode == 0 and "resumed at step" in last.stderr, last.stderr
     train(tmp_path / "whole", *words)
