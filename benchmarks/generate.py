@@ -28,9 +28,10 @@ from d2lcli.generation.continuation import next_logits
 from d2lcli.generation.greedy import greedy
 from d2lcli.generation.layout import lay_out
 from d2lcli.generation.translation import Decoding
+from d2lcli.models.gpt import transformer_lm
 from d2lcli.models.transformer import transformer
-from d2lcli.models.transformer_lm import transformer_lm
 from d2lcli.nn.positions import sinusoidal
+from d2lcli.training.converters import convert
 
 BOS, EOS = 2, 3
 Method = Callable[[], Tensor]
@@ -42,25 +43,7 @@ def gpt_pair(vocab_size: int) -> tuple[nn.Module, nn.Module]:
     config.activation_function = "gelu"
     theirs = GPT2LMHeadModel(config).eval()
     ours = transformer_lm(vocab_size=vocab_size, dim=384, num_heads=6, num_layers=6, hidden=1536, max_len=256).eval()
-    source = theirs.transformer.state_dict()
-    found = {
-        "embedding.weight": source["wte.weight"],
-        "head.weight": source["wte.weight"],
-        "positions.weight": source["wpe.weight"][None],
-        "norm.weight": source["ln_f.weight"],
-        "norm.bias": source["ln_f.bias"],
-    }
-    parts = {
-        "attention.in_proj_": ("attn.c_attn.", True), "attention.out_proj.": ("attn.c_proj.", True),
-        "add_attention.norm.": ("ln_1.", False), "add_feed_forward.norm.": ("ln_2.", False),
-        "feed_forward.linear1.": ("mlp.c_fc.", True), "feed_forward.linear2.": ("mlp.c_proj.", True),
-    }  # fmt: skip
-    for i in range(6):
-        for name, (other, turned) in parts.items():
-            weight = source[f"h.{i}.{other}weight"]
-            found[f"blocks.{i}.{name}weight"] = weight.T if turned else weight
-            found[f"blocks.{i}.{name}bias"] = source[f"h.{i}.{other}bias"]
-    ours.load_state_dict(found)
+    ours.load_state_dict(convert(theirs.state_dict(), ours.state_dict()))
     return theirs, lay_out(ours)
 
 

@@ -121,7 +121,9 @@ def evaluate(
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="NAME", help="best, last, a step or a path.")
     ] = "best",
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="val or train.")] = "val",
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="val, train, or test where the data has one.")
+    ] = "val",
     label_shift: Annotated[
         bool,
         typer.Option("--label-shift", help="Estimate how often each class occurs in the data, and correct for it."),

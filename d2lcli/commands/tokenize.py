@@ -48,9 +48,9 @@ def tokenize(
 
 
 def _stored(path: Path) -> Any:
-    from d2lcli.generation.text import read_tokenizer
+    from d2lcli.training.tokens import TARGET, read_tokenizer
 
-    return read_tokenizer(path / "tokenizer.json" if path.is_dir() else path)
+    return read_tokenizer(path / TARGET if path.is_dir() else path)
 
 
 def _trained(overrides: list[str]) -> Any:

@@ -32,13 +32,18 @@ def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
 
 
 def brought(choices: Mapping[str, str | None]) -> dict[str, str]:
-    """What the model brings in other groups; where its data has numbers for targets, regression, not classification."""
+    """What the model brings in other groups; the task is the data's where the model's is none of it.
+
+    A model that brings classification can do regression, too.
+    """
     model = choices["model"]
     if not model:
         return {}
-    own = MODELS.describe(model).brings
-    task = DATASETS.describe(choices["data"] or own["data"]).task
-    return own | {"task": task} if task and own["task"] == "classification" else own
+    entry = MODELS.describe(model)
+    data = DATASETS.describe(choices["data"] or entry.data)
+    if entry.task in data.tasks or not (data.task in entry.also or (data.task and entry.task == "classification")):
+        return entry.brings
+    return entry.brings | {"task": data.task}
 
 
 def _restore(

@@ -12,7 +12,7 @@ from d2lcli.registry.losses import loss_options
 from d2lcli.registry.options import check_options, check_value, show
 from d2lcli.registry.signatures import Parameter
 
-TOKEN_TASKS = {"language_model", "sequence_to_sequence"}
+TOKEN_TASKS = {"language_model", "masked_language_model", "sequence_to_sequence", "tagging", "question_answering"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 Place = Callable[[tuple[str, ...]], str]
@@ -127,15 +127,18 @@ class _Check:
             self.add(("data", "tokenizer"), reason)
 
     def tokens(self) -> None:
-        """Models of tokens go with data of their kind and their own task, other models with neither."""
+        """Models of tokens go with texts and with tasks that both are for, other models with neither."""
         model, data, task = (self.get(group, "name") for group in ("model", "data", "task"))
-        made_for, told = MODELS.describe(model).task, DATASETS.describe(data).task
-        if made_for != told and TOKEN_TASKS & {made_for, told}:
-            fitting = [name for name in DATASETS.names() if DATASETS.describe(name).task == made_for]
-            known = f" (it takes: {', '.join(fitting)})" if made_for in TOKEN_TASKS else ""
+        able, told = MODELS.describe(model).tasks, DATASETS.describe(data).tasks
+        reads = _reads_tokens(model)
+        if reads != _holds_texts(data) or (reads and not able & told):
+            fitting = [name for name in DATASETS.names() if _holds_texts(name) and DATASETS.describe(name).tasks & able]
+            known = f" (it takes: {', '.join(fitting)})" if reads else ""
             self.add(("data",), f"'{data}' is no data for model '{model}'{known}")
-        elif made_for != task and TOKEN_TASKS & {made_for, task}:
-            self.add(("task",), f"'{task}' is no task for model '{model}', which is made for '{made_for}'")
+        elif task not in able and (reads or task in TOKEN_TASKS):
+            self.add(("task",), f"'{task}' is no task for model '{model}' (its tasks: {', '.join(sorted(able))})")
+        elif reads and task not in told:
+            self.add(("task",), f"'{task}' is no task for data '{data}' (its tasks: {', '.join(sorted(told))})")
 
     def metric(self, item: Any) -> str:
         """Check one entry of the list of metrics; its name."""
@@ -177,6 +180,14 @@ class _Check:
             self.add(("fold",), f"{fold} is no fold of cv={cv}; they are 0 .. {cv - 1}")
         elif cv is not None and self.values.get("fold") is None and strategy not in ("single", None):
             self.add(("cv",), f"strategy '{strategy}' trains one fold at a time: add fold=0, then fold=1, ...")
+
+
+def _reads_tokens(model: str) -> bool:
+    return "vocab_size" in MODELS.parameters(model)
+
+
+def _holds_texts(data: str) -> bool:
+    return "tokenizer" in DATASETS.parameters(data)
 
 
 def _unknown(name: Any, registry: Registry) -> str:

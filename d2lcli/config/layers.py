@@ -44,6 +44,11 @@ class Config:
                 return layer.place(inner)
         return "default"
 
+    def is_set(self, key: tuple[str, ...]) -> bool:
+        """Whether the user's file or the command line gives the key a value."""
+        above = [setting for setting in self.settings if setting.key == key[: len(setting.key)] and not setting.delete]
+        return any(lookup(setting.value, key[len(setting.key) :])[0] for setting in above)
+
 
 def inside(layer: Document, key: tuple[str, ...]) -> tuple[str, ...]:
     """A key as it stands in a layer's file: a group's file holds its node without the group's own name."""

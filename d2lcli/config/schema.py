@@ -153,7 +153,9 @@ _FILLED = {  # from the data
         "num_outputs",
         "vocab_size",
         "source_vocab_size",
-    ),  # from the data
+        "output",
+    ),  # from the data and the task
+    "data": ("objective", "tokenizer"),  # the task, the objective
     "scheduler": ("max_update",),  # the length of the run
 }
 

@@ -2,23 +2,33 @@
 
 import hashlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
 
-from d2lcli.data.dataset import Dataset
+from d2lcli.data.dataset import Dataset, Split
 from d2lcli.data.download import Progress, fetch
 from d2lcli.data.find import locate, read_checked
+from d2lcli.data.marked import RESERVED
+from d2lcli.data.masked import masked_split
 from d2lcli.data.sources import BOTCHAN, TIME_MACHINE, WIKITEXT2, Source
+from d2lcli.data.spans import SPAN_RESERVED, span_split
 from d2lcli.data.splitting import check_share
-from d2lcli.data.tokenizers.base import Tokenizer
+from d2lcli.data.tokenizers.base import Tokenizer, fitted
+from d2lcli.data.tokenizers.bpe import BPETokenizer
 from d2lcli.data.tokenizers.char import CharTokenizer
-from d2lcli.data.windows import Partition, text_split
+from d2lcli.data.tokenizers.wordpiece import WordPieceTokenizer
+from d2lcli.data.windows import Partition, TextSplit, text_split
 from d2lcli.errors import DataError, clean
 
 LARGEST_TEXT = 2 << 30  # bytes
+Objective = Literal["causal", "masked", "span_corruption"]
+DEFAULTS: dict[Objective, Callable[[], Tokenizer]] = {
+    "causal": CharTokenizer, "masked": lambda: WordPieceTokenizer(2000), "span_corruption": lambda: BPETokenizer(1000),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,8 +40,9 @@ class TextOptions:
     partition: Partition
     letters_only: bool
     val_share: float
-    num_train: int | None
-    num_val: int | None
+    num_train: int | None = None
+    num_val: int | None = None
+    objective: Objective = "causal"
 
     def __post_init__(self) -> None:
         check_share(self.val_share)
@@ -39,6 +50,12 @@ class TextOptions:
             raise ValueError(f"num_steps is {self.num_steps}; it must be at least 1")
         if (self.num_train is None) != (self.num_val is None):
             raise ValueError("num_train and num_val go together: give both, or neither")
+        if self.objective != "causal" and self.num_train is not None:
+            raise ValueError("num_train and num_val are for a text whose next token is predicted")
+        if self.objective == "masked" and self.num_steps < 8:
+            raise ValueError(f"num_steps is {self.num_steps}; two sentences and their marks need at least 8")
+        if self.objective == "span_corruption" and self.partition == "sequential":
+            raise ValueError("partition is sequential, but no state goes on from one window with spans to the next")
 
 
 def botchan(
@@ -51,24 +68,28 @@ def botchan(
     val_share: float = 0.1,
     num_train: int | None = None,
     num_val: int | None = None,
+    objective: Objective = "causal",
 ) -> Dataset:
     """The novel Botchan in English, 253,000 characters, embedded in the package.
 
     Args:
         root: a folder to look in first.
-        tokenizer: untrained; it is trained on the training part of the text.  None is characters.
+        tokenizer: it is trained on the training part of the text if it is not yet.  None is characters; for masked
+            tokens WordPiece with 2,000 pieces, for spans byte pairs with 1,000 tokens.
         num_steps: T, tokens of a window.
         partition: how windows are cut, see `d2lcli.data.windows.TextSplit`.
         letters_only: lower the text, and make one space of everything that is no letter from a to z, as the book does.
         val_share: the share of the text, at its end, that validates.
         num_train: where it is given, that many windows are trained on, cut from the beginning of the whole text ...
         num_val: ... and the next so many, overlapping, validate.
+        objective: causal, to predict the next token; masked, some tokens of two sentences, as BERT learns; or
+            span_corruption, what was cut out, as T5 does.
 
     Raises:
         ValueError: an option out of range.
         DataError: a damaged file, or a text shorter than a window.
     """
-    options = TextOptions(tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val)
+    options = TextOptions(tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective)
     return _published(BOTCHAN, root, None, options)
 
 
@@ -104,29 +125,24 @@ def wikitext2(
     tokenizer: Tokenizer | None = None,
     num_steps: int = 64,
     partition: Partition = "random",
+    objective: Objective = "causal",
 ) -> Dataset:
     """WikiText-2 (Merity et al., 2016), raw: two million words of Wikipedia, with its own validation text.
 
     Args:
-        root, tokenizer, num_steps, partition: see `botchan`.
+        root, tokenizer, num_steps, partition, objective: see `botchan`.
 
     Raises:
+        ValueError: an option out of range.
         DataError: the files are not here, or damaged.
     """
+    options = TextOptions(tokenizer, num_steps, partition, False, 0.1, objective=objective)
     found = locate(WIKITEXT2, root) or fetch(WIKITEXT2)
     texts, files = {}, {}
     for file in WIKITEXT2.files:
         content, files[str(found.paths[file.name])] = read_checked(found.paths[file.name], file)
         texts[file.name.partition(".")[0]] = content.decode()
-    tokenizer = CharTokenizer() if tokenizer is None else tokenizer
-    tokenizer.train([texts["train"]])
-    tokens = [torch.tensor(tokenizer.encode(texts[name])) for name in ("train", "valid")]
-    train, val = (
-        text_split(part, num_steps, partition, name, found.place) for part, name in zip(tokens, ("train", "val"))
-    )
-    return Dataset(
-        "wikitext2", train, val, (num_steps,), len(tokenizer), files=files, found=found.place, tokenizer=tokenizer
-    )
+    return _parted("wikitext2", texts["train"], texts["valid"], found.place, files, options)
 
 
 def text_file(
@@ -139,12 +155,13 @@ def text_file(
     val_share: float = 0.1,
     num_train: int | None = None,
     num_val: int | None = None,
+    objective: Objective = "causal",
 ) -> Dataset:
     """The user's own text, UTF-8.
 
     Args:
         path: the file.
-        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val: see `botchan`.
+        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective: see `botchan`.
 
     Raises:
         ValueError: no path, or an option out of range.
@@ -154,7 +171,7 @@ def text_file(
         raise ValueError("path is not given: name the file with data.path=FILE")
     content, text = read_text(path)
     files = {path: hashlib.sha256(content).hexdigest()}
-    options = TextOptions(tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val)
+    options = TextOptions(tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective)
     return _dataset("text_file", text, path, files, options)
 
 
@@ -177,7 +194,8 @@ def read_text(path: str, key: str = "data.path") -> tuple[bytes, str]:
         return content, content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{clean(path)}: not UTF-8 at byte {error.start}", "convert it, for example with iconv"
+            f"{clean(path)}, line {content.count(10, 0, error.start) + 1}: not UTF-8 at byte {error.start}",
+            "convert it, for example with iconv",
         ) from None
 
 
@@ -197,41 +215,65 @@ def _dataset(name: str, text: str, place: str, files: dict[str, str], options: T
     text = letters(text) if options.letters_only else text
     if not text.strip():
         raise DataError(f"{clean(place)}: the text is empty")
-    tokenizer = CharTokenizer() if options.tokenizer is None else options.tokenizer
-    steps, partition = options.num_steps, options.partition
     if options.num_train is not None and options.num_val is not None:
-        train, val = _first_windows(tokenizer, text, place, steps, options.num_train, options.num_val)
-        judged: Partition = "overlapping"
+        return _first_windows(name, text, place, files, options, options.num_train, options.num_val)
+    cut = _boundary(text, round((1 - options.val_share) * len(text)))
+    return _parted(name, text[:cut], text[cut:], place, files, options)
+
+
+def _parted(name: str, train: str, val: str, place: str, files: dict[str, str], options: TextOptions) -> Dataset:
+    """The data set of a training and a validation text."""
+    reserved = {"masked": RESERVED, "span_corruption": SPAN_RESERVED}.get(options.objective, ())
+    tokenizer = fitted(_tokenizer(options), reserved, [train])
+    source = None
+    parts: list[Split]
+    if options.objective == "masked":
+        parts = [
+            masked_split(text, tokenizer, options.num_steps, split, place)
+            for split, text in (("train", train), ("val", val))
+        ]
     else:
-        cut = _boundary(text, round((1 - options.val_share) * len(text)))
-        tokenizer.train([text[:cut]])
-        train, val = (torch.tensor(tokenizer.encode(half), dtype=torch.int64) for half in (text[:cut], text[cut:]))
-        judged = "random" if partition == "overlapping" else partition
+        windows = _windows(tokenizer.encode(train), tokenizer.encode(val), place, options)
+        spans = options.objective == "span_corruption"
+        parts = [span_split(each) for each in windows] if spans else [*windows]
+        source = tokenizer if spans else None
     return Dataset(
-        name,
-        text_split(train, steps, partition, "train", place),
-        text_split(val, steps, judged, "val", place),
-        (steps,),
-        len(tokenizer),
-        files=files,
-        found=place,
-        tokenizer=tokenizer,
-    )
+        name, parts[0], parts[1], (options.num_steps,), len(tokenizer),
+        files=files, found=place, tokenizer=tokenizer, source_tokenizer=source,
+    )  # fmt: skip
+
+
+def _tokenizer(options: TextOptions) -> Tokenizer:
+    return DEFAULTS[options.objective]() if options.tokenizer is None else options.tokenizer
+
+
+def _windows(train: Sequence[int], val: Sequence[int], place: str, options: TextOptions) -> list[TextSplit]:
+    steps, partition = options.num_steps, options.partition
+    judged: Partition = "random" if partition == "overlapping" else partition
+    return [
+        text_split(torch.tensor(tokens, dtype=torch.int64), steps, kind, name, place)
+        for tokens, kind, name in ((train, partition, "train"), (val, judged, "val"))
+    ]
 
 
 def _first_windows(
-    tokenizer: Tokenizer, text: str, place: str, steps: int, num_train: int, num_val: int
-) -> tuple[Tensor, Tensor]:
-    """The tokens of the first `num_train` overlapping windows, and of the next `num_val`, as the book parts them."""
-    tokenizer.train([text])
-    tokens = torch.tensor(tokenizer.encode(text))
+    name: str, text: str, place: str, files: dict[str, str], options: TextOptions, num_train: int, num_val: int
+) -> Dataset:
+    """The first `num_train` overlapping windows train, and the next so many validate, as the book parts them."""
+    tokenizer, steps = fitted(_tokenizer(options), (), [text]), options.num_steps
+    tokens = tokenizer.encode(text)
     if len(tokens) < num_train + num_val + steps:
         raise DataError(
             f"{clean(place)}: {len(tokens)} tokens are too few for num_train={num_train} and num_val={num_val} "
             f"windows of {steps}",
             "lower them, or set both to null",
         )
-    return tokens[: num_train + steps], tokens[num_train : num_train + num_val + steps]
+    train, val = tokens[: num_train + steps], tokens[num_train : num_train + num_val + steps]
+    splits = (
+        text_split(torch.tensor(train), steps, options.partition, "train", place),
+        text_split(torch.tensor(val), steps, "overlapping", "val", place),
+    )
+    return Dataset(name, *splits, (steps,), len(tokenizer), files=files, found=place, tokenizer=tokenizer)
 
 
 def _boundary(text: str, near: int) -> int:

@@ -108,6 +108,7 @@ class Dataset:
             domain of the training split.
         tokenizer: of a text, trained; None of other data.  Of pairs it is the target's.
         source_tokenizer: of the source sentences of pairs.
+        test: examples for the last judgement, where the data set has some beside `val`.
     """
 
     name: str
@@ -121,7 +122,9 @@ class Dataset:
     deployed: Tensor | None = None
     tokenizer: Tokenizer | None = None
     source_tokenizer: Tokenizer | None = None
+    test: Split | None = None
 
     def head(self, n: int) -> "Dataset":
         """The first `n` examples of each split."""
-        return replace(self, train=self.train.head(n), val=self.val.head(n))
+        test = self.test.head(n) if self.test is not None else None
+        return replace(self, train=self.train.head(n), val=self.val.head(n), test=test)

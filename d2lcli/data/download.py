@@ -58,6 +58,8 @@ def fetch(
     Raises:
         DataError: it cannot be had; the hint lists the other ways to get it.
     """
+    if not (url or source.url):
+        raise DataError(f"{source.name}: not on this machine, and it is not downloaded", ways_to_get(source))
     folder = cache_dir() / source.name
     for file in source.files:
         target = folder / file.name
@@ -85,8 +87,9 @@ def ways_to_get(source: Source) -> str:
     ways = [
         *source.ways,
         f"put {names} into a folder and give data.root=FOLDER or set D2L_DATA=FOLDER",
-        f"run `d2l data fetch {source.name}` where there is a network (D2L_CACHE says where to)",
     ]
+    if source.url:
+        ways.append(f"run `d2l data fetch {source.name}` where there is a network (D2L_CACHE says where to)")
     return "; or ".join(ways)
 
 

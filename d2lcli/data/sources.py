@@ -209,8 +209,33 @@ FRA_ENG = Source(
     url="http://d2l-data.s3-accelerate.amazonaws.com/",
 )
 
+MOVIE_SNIPPETS = Source(
+    "movie_snippets",
+    (DataFile("snippets.tsv.gz", 1269574, "a07cef88099627505d8a246d2e40c5dd00a11e09beba2fca1703b88ebdea39be"),),
+    "MIT, Hutto and Gilbert 2014",
+    embedded=True,
+    folders=("movie_snippets",),
+)
+
+SICK = Source(
+    "sick",
+    (
+        DataFile("SICK_train.txt.gz", 506243, "266cf8047149bd1d68138dd30439f3122bff30069740ac6705bb6197d9f1b48e"),
+        DataFile("SICK_trial.txt.gz", 57225, "5a88cfb62f8c6bd2a3cce0f2421ba2cb8c2be5ab4a800f6f01e2c64aafb7db56"),
+        DataFile(
+            "SICK_test_annotated.txt.gz", 559979, "2b8aa806658d6fc23c6824c83776c2d4fee7556000817b5ec0f982861413b7d0"
+        ),
+    ),
+    "CC BY-NC-SA 3.0, Marelli et al. 2014",
+    folders=("sick",),
+    ways=(
+        "put SICK_train.txt, SICK_trial.txt and SICK_test_annotated.txt of SemEval-2014 task 1 into a folder sick "
+        "below $D2L_DATA",
+    ),
+)
+
 _ALL = (
     FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AIRFOIL, AMES,
-    BOTCHAN, TIME_MACHINE, WIKITEXT2, TATOEBA_EN_ES_MINI, FRA_ENG,
+    BOTCHAN, TIME_MACHINE, WIKITEXT2, TATOEBA_EN_ES_MINI, FRA_ENG, MOVIE_SNIPPETS, SICK,
 )  # fmt: skip
 SOURCES = {source.name: source for source in _ALL}

@@ -11,10 +11,10 @@ from d2lcli.data.corpora import read_text
 from d2lcli.data.dataset import Dataset
 from d2lcli.data.download import Progress, fetch
 from d2lcli.data.find import locate, read_checked
-from d2lcli.data.pairs import RESERVED, PairSplit, pair_split
+from d2lcli.data.pairs import BOS, EOS, PAD, RESERVED, PairSplit, pair_split
 from d2lcli.data.sources import FRA_ENG, TATOEBA_EN_ES_MINI
 from d2lcli.data.splitting import check_share, hash_order
-from d2lcli.data.tokenizers.base import Tokenizer
+from d2lcli.data.tokenizers.base import Tokenizer, fitted
 from d2lcli.data.tokenizers.word import WordTokenizer
 from d2lcli.errors import DataError, clean
 
@@ -30,6 +30,8 @@ class PairOptions:
     val_share: float
     reverse: bool
     max_pairs: int | None = None
+    shared: bool = False
+    source_tokenizer: Tokenizer | None = None
 
     def __post_init__(self) -> None:
         check_share(self.val_share)
@@ -44,22 +46,26 @@ def tatoeba_en_es_mini(
     num_steps: int | None = None,
     val_share: float = 0.1,
     reverse: bool = False,
+    shared: bool = False,
+    source_tokenizer: Tokenizer | None = None,
 ) -> Dataset:
     """20,000 English sentences of 2 to 8 words with their Spanish translations, embedded in the package.
 
     Args:
         root: a folder to look in first.
-        tokenizer: untrained; one like it is trained on the training pairs of each language.  None is words that occur
-            twice.
+        tokenizer: of the target language, if it has been trained; else one like it is trained on the training pairs of
+            each language.  None is words that occur twice.
         num_steps: cut sentences to so many tokens, the end token included; None keeps them whole.
         val_share: the share of the pairs that validates, chosen by their text.
         reverse: from Spanish to English.
+        shared: one vocabulary for both languages.
+        source_tokenizer: of the source language, where it has been trained and is not the target's.
 
     Raises:
         ValueError: an option out of range.
         DataError: the file is damaged.
     """
-    options = PairOptions(tokenizer, num_steps, val_share, reverse)
+    options = PairOptions(tokenizer, num_steps, val_share, reverse, None, shared, source_tokenizer)
     found = locate(TATOEBA_EN_ES_MINI, root)
     assert found is not None
     path = found.paths["pairs.tsv.gz"]
@@ -74,6 +80,8 @@ def fra_eng(
     num_steps: int | None = 9,
     val_share: float = 0.2,
     reverse: bool = False,
+    shared: bool = False,
+    source_tokenizer: Tokenizer | None = None,
     max_pairs: int | None = 640,
     progress: Progress | None = None,
 ) -> Dataset:
@@ -82,13 +90,13 @@ def fra_eng(
     Args:
         max_pairs: take the first so many; None takes all.
         progress: told how far a download is.
-        root, tokenizer, num_steps, val_share, reverse: see `tatoeba_en_es_mini`.
+        root, tokenizer, num_steps, val_share, reverse, shared, source_tokenizer: see `tatoeba_en_es_mini`.
 
     Raises:
         ValueError: an option out of range.
         DataError: the file is neither here nor can it be downloaded, or it is damaged.
     """
-    options = PairOptions(tokenizer, num_steps, val_share, reverse, max_pairs)
+    options = PairOptions(tokenizer, num_steps, val_share, reverse, max_pairs, shared, source_tokenizer)
     found = locate(FRA_ENG, root) or fetch(FRA_ENG, progress=progress)
     path = found.paths["fra-eng.zip"]
     content, digest = read_checked(path, FRA_ENG.files[0])
@@ -104,6 +112,8 @@ def parallel_text(
     num_steps: int | None = None,
     val_share: float = 0.1,
     reverse: bool = False,
+    shared: bool = False,
+    source_tokenizer: Tokenizer | None = None,
     max_pairs: int | None = None,
 ) -> Dataset:
     """The user's own pairs: a UTF-8 file with a source and a target on each line, a tab between them.
@@ -111,7 +121,7 @@ def parallel_text(
     Args:
         path: the file; further columns are left out.
         max_pairs: take the first so many; None takes all.
-        tokenizer, num_steps, val_share, reverse: see `tatoeba_en_es_mini`.
+        tokenizer, num_steps, val_share, reverse, shared, source_tokenizer: see `tatoeba_en_es_mini`.
 
     Raises:
         ValueError: no path, or an option out of range.
@@ -119,7 +129,7 @@ def parallel_text(
     """
     if path is None:
         raise ValueError("path is not given: name the file with data.path=FILE")
-    options = PairOptions(tokenizer, num_steps, val_share, reverse, max_pairs)
+    options = PairOptions(tokenizer, num_steps, val_share, reverse, max_pairs, shared, source_tokenizer)
     content, text = read_text(path)
     return _dataset("parallel_text", text, path, {path: hashlib.sha256(content).hexdigest()}, options)
 
@@ -139,10 +149,7 @@ def _dataset(name: str, text: str, place: str, files: dict[str, str], options: P
     parts = sorted(order[count:]), sorted(order[:count])
     if not parts[0]:
         raise DataError(f"{clean(place)}: {len(pairs)} pair leaves the training split empty")
-    plain = WordTokenizer(2) if options.tokenizer is None else options.tokenizer
-    source, target = plain.renewed(RESERVED), plain.renewed(RESERVED)
-    source.train([pairs[i][0] for i in parts[0]])
-    target.train([pairs[i][1] for i in parts[0]])
+    source, target = _tokenizers([pairs[i] for i in parts[0]], options)
     train, val = (
         _split([pairs[i] for i in rows], source, target, options.num_steps, kind, place)
         for rows, kind in zip(parts, ("train", "val"))
@@ -151,6 +158,24 @@ def _dataset(name: str, text: str, place: str, files: dict[str, str], options: P
         name, train, val, (options.num_steps or 0,), len(target),
         files=files, found=place, tokenizer=target, source_tokenizer=source,
     )  # fmt: skip
+
+
+def _tokenizers(pairs: Sequence[Pair], options: PairOptions) -> tuple[Tokenizer, Tokenizer]:
+    """Those of the source and target languages, trained on the pairs if they are not yet."""
+    plain = WordTokenizer(2) if options.tokenizer is None else options.tokenizer
+    sources, targets = zip(*pairs, strict=True)
+    if options.shared or (plain.trained and options.source_tokenizer is None):
+        both = fitted(plain, RESERVED, [*sources, *targets])
+        source = target = both
+    else:
+        own = plain if options.source_tokenizer is None else options.source_tokenizer
+        source, target = fitted(own, RESERVED, sources), fitted(plain, RESERVED, targets)
+    for tokenizer in (source, target):
+        if tuple(tokenizer.id_of(token) for token in RESERVED) != (PAD, BOS, EOS):
+            raise DataError(
+                f"the tokenizer '{tokenizer.name}' numbers {', '.join(RESERVED)} in another way than pairs do"
+            )
+    return source, target
 
 
 def _pairs(text: str, place: str) -> list[Pair]:

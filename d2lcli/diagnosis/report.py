@@ -86,7 +86,7 @@ def diagnose(path: Path, values: dict[str, Any], *, checkpoint: str = "last", ba
     chosen = Checkpoints(path / "checkpoints").find(checkpoint)
     snapshot = read_snapshot(chosen)
     alone = {"strategy": {"name": "single"}, "hardware": values["hardware"] | {"compile": False, "precision": "fp32"}}
-    run = build(values | alone, fresh=False)
+    run = build(values | alone, fresh=False, stored=path)
     load_weights(run.model, snapshot.tensors["model"], snapshot)
     load_optimizer(run, snapshot)
     run.model.train()

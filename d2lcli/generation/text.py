@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from d2lcli.data.corpora import letters
-from d2lcli.data.tokenizers.base import Tokenizer, read_state
-from d2lcli.errors import CheckpointError, ConfigError, DataError, clean, nearest
+from d2lcli.data.tokenizers.base import Tokenizer
+from d2lcli.errors import ConfigError, clean, nearest
 from d2lcli.generation.continuation import next_logits
 from d2lcli.generation.decoding import Decoder
 from d2lcli.generation.layout import lay_out
-from d2lcli.registry import TOKENIZERS
 from d2lcli.training.build import build_model, pick_device, prepare
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.state import load_weights
+from d2lcli.training.tokens import TARGET, read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -72,29 +72,12 @@ def open_text_model(path: Path, values: dict[str, Any], checkpoint: str = "best"
         )
     chosen = Checkpoints(path / "checkpoints").find(checkpoint)
     snapshot = read_snapshot(chosen, only=("model", "ema"))
-    tokenizer = read_tokenizer(path / "tokenizer.json")
+    tokenizer = read_tokenizer(path / TARGET)
     device = pick_device(values["hardware"])
     prepare(values, device)
     model = build_model(values, (values["data"]["num_steps"],), len(tokenizer), device)
     load_weights(model, snapshot.weights, snapshot)
     return TextModel(lay_out(model.eval()), tokenizer, device, chosen, bool(values["data"].get("letters_only")))
-
-
-def read_tokenizer(file: Path) -> Tokenizer:
-    """The tokenizer that a run has written.
-
-    Raises:
-        CheckpointError: it is missing.
-        DataError: it is damaged.
-    """
-    if not file.is_file():
-        raise CheckpointError(f"{clean(file.parent)}: {file.name} is missing, which the run wrote at its start")
-    state = read_state(file)
-    if state["name"] not in TOKENIZERS:
-        raise DataError(f"{clean(file)}: unknown tokenizer '{clean(state['name'], 40)}'")
-    tokenizer: Tokenizer = TOKENIZERS.build(state["name"])
-    tokenizer.load_state(state)
-    return tokenizer
 
 
 def encode_prompt(source: TextModel, prompt: str) -> list[int]:

@@ -15,10 +15,10 @@ from d2lcli.data.translations import normalise
 from d2lcli.errors import ConfigError
 from d2lcli.generation.decoding import Decoder
 from d2lcli.generation.layout import lay_out
-from d2lcli.generation.text import read_tokenizer
 from d2lcli.training.build import build_model, pick_device, prepare
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.state import load_weights
+from d2lcli.training.tokens import SOURCE, TARGET, read_tokenizer
 
 TOGETHER = 64  # sentences that are translated side by side
 
@@ -111,7 +111,7 @@ def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best"
     """
     chosen = Checkpoints(path / "checkpoints").find(checkpoint)
     snapshot = read_snapshot(chosen, only=("model", "ema"))
-    source, target = (read_tokenizer(path / f"{name}.json") for name in ("source_tokenizer", "tokenizer"))
+    source, target = (read_tokenizer(path / name) for name in (SOURCE, TARGET))
     device = pick_device(values["hardware"])
     prepare(values, device)
     model = build_model(values, (0,), len(target), device, len(source))

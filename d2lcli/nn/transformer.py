@@ -48,11 +48,12 @@ class AddNorm(nn.Module):
         dim: d.
         dropout: the probability that an output of f is zeroed in training.
         norm_first: where the norm stands.
+        eps: what the norm adds to the variance.
     """
 
-    def __init__(self, dim: int, dropout: float, norm_first: bool) -> None:
+    def __init__(self, dim: int, dropout: float, norm_first: bool, eps: float = 1e-5) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, eps)
         self.dropout = nn.Dropout(dropout)
         self.norm_first = norm_first
 
@@ -78,6 +79,8 @@ class EncoderBlock(nn.Module):
         norm_first: whether the norms stand before the layers or after the sums.
         activation: of the hidden units.
         bias: whether the projections of the attention have biases; the book's have none, torch's do.
+        eps: what the norms add to the variance.
+        hidden_dropout: the probability for hidden units, where it is not `dropout`; in BERT it is 0.
 
     Raises:
         ValueError: the heads do not divide d, or a value is out of range.
@@ -92,12 +95,14 @@ class EncoderBlock(nn.Module):
         norm_first: bool = False,
         activation: Activation = "relu",
         bias: bool = True,
+        eps: float = 1e-5,
+        hidden_dropout: float | None = None,
     ) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(dim, num_heads, bias=bias, dropout=dropout)
-        self.add_attention = AddNorm(dim, dropout, norm_first)
-        self.feed_forward = FeedForward(dim, hidden, activation, dropout)
-        self.add_feed_forward = AddNorm(dim, dropout, norm_first)
+        self.add_attention = AddNorm(dim, dropout, norm_first, eps)
+        self.feed_forward = FeedForward(dim, hidden, activation, dropout if hidden_dropout is None else hidden_dropout)
+        self.add_feed_forward = AddNorm(dim, dropout, norm_first, eps)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`mask` (b, t) is True for the tokens that may be attended to."""

@@ -21,6 +21,7 @@ class Entry:
         description: one sentence for people.
         task: models: the task that the model is trained on by default; data: the one that its targets are made for,
             where a model that brings classification would fail on them.
+        also: models and data: further tasks that they can be used for.
         data: models only: the data set that it is trained on by default.
         optim: models only: the optimizer that it is trained with by default; empty is sgd.
         scheduler: models only: its learning-rate schedule by default; empty is constant.
@@ -31,7 +32,8 @@ class Entry:
         comparable: metrics only: its value is one number, so that it can decide which checkpoint is best.
         year, depth, idea: models only: of the publication, of layers with weights on the longest path, in few words.
         parameters, multiply_adds: models only: with the builder's defaults (3 channels, 1,000 classes) at 224 x 224, or
-            at the size that the builder's `image_size` defaults to; 0 where no source publishes the figure.
+            at the size that the builder's `image_size` defaults to, or of as many tokens as its `max_len` says; 0 where
+            no source publishes the figure.
         source: paper or chapter.
         plugin: the distribution or module that registered it; empty for the product's own.
     """
@@ -54,6 +56,12 @@ class Entry:
     multiply_adds: int = 0
     source: str = ""
     plugin: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> set[str]:
+        """All tasks of a model or of data; data that states none has classes for targets."""
+        return {self.task or "classification", *self.also}
 
     @property
     def brings(self) -> dict[str, str]:

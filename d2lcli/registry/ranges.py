@@ -116,6 +116,7 @@ RANGES: dict[str, Range] = {
     "bucket_megabytes": _POSITIVE,
     # models, losses, initialisers
     "dropout": _SHARE,
+    "hidden_dropout": _SHARE,
     "label_smoothing": _SHARE,
     "auxiliary_weight": _NOT_NEGATIVE,
     "std": _NOT_NEGATIVE,

@@ -10,6 +10,13 @@ TASKS = Registry(
         "sequence_to_sequence": Entry(
             "d2lcli.tasks.sequence_to_sequence:sequence_to_sequence", "Translate one sequence into another"
         ),
+        "masked_language_model": Entry(
+            "d2lcli.tasks.masked_language_model:masked_language_model", "Predict masked tokens, and the next sentence"
+        ),
+        "tagging": Entry("d2lcli.tasks.tagging:tagging", "Predict a class for each word of a text"),
+        "question_answering": Entry(
+            "d2lcli.tasks.question_answering:question_answering", "Find the answer to a question in a text"
+        ),
         "language_model": Entry("d2lcli.tasks.language_model:language_model", "Predict the next token of a text"),
     },
 )

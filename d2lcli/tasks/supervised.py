@@ -11,11 +11,16 @@ from d2lcli.errors import DataError
 from d2lcli.tasks.metrics import Metric
 
 Loss: TypeAlias = Callable[..., Tensor]
-Batch: TypeAlias = tuple[Tensor, ...]  # inputs, targets, and what each example counts, where that is not 1
+Batch: TypeAlias = tuple[Any, ...]  # inputs, targets, and what each example counts, where that is not 1
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """The outputs of a model, which takes the parts of a tuple one by one."""
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
 class Supervised:
-    """A batch is (inputs, targets).
+    """A batch is (inputs, targets), the inputs one tensor or a tuple of those that the model takes.
 
     A model in training mode may return a tuple: its outputs, then those of auxiliary heads that learn the same targets
     (Szegedy et al., 2015).  In an evaluation it returns its outputs alone.
@@ -62,7 +67,7 @@ class Supervised:
     def train_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The mean loss of a batch, a scalar to call backward on; those of auxiliary heads are added, weighted."""
         inputs, targets, *weights = batch
-        outputs = model(inputs)
+        outputs = call(model, inputs)
         if not isinstance(outputs, tuple):
             return self._mean_loss(outputs, targets, *weights)
         loss, *auxiliary = (self._mean_loss(each, targets, *weights) for each in outputs)
@@ -77,7 +82,7 @@ class Supervised:
     def eval_step(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """The loss of each example (n,), the outputs, and the targets."""
         inputs, targets = batch[:2]
-        outputs = model(inputs)
+        outputs = call(model, inputs)
         return self.loss(outputs, targets, reduction="none"), outputs, targets
 
     def update(self, metric: Metric, outputs: Any, targets: Any) -> None:

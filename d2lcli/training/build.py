@@ -5,15 +5,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from d2lcli.data.dataset import Dataset, Split
+from d2lcli.data.examples import ExampleLoader, ExampleSplit
 from d2lcli.data.folds import take_fold
 from d2lcli.data.loader import Loader
+from d2lcli.data.masked import MaskedLoader, MaskedSplit
 from d2lcli.data.pairs import PairLoader, PairSplit
+from d2lcli.data.spans import SpanLoader, SpanSplit
 from d2lcli.data.windows import TextSplit, WindowLoader
 from d2lcli.errors import ConfigError
 from d2lcli.optim.param_groups import param_groups
@@ -40,10 +44,22 @@ from d2lcli.training.options import model_options
 from d2lcli.training.origin import locate
 from d2lcli.training.precision import LossScaler, autocast
 from d2lcli.training.seeding import make_deterministic, seed_everything
+from d2lcli.training.tokens import Tokenizers, of_run, of_weights
 from d2lcli.training.transfer import Report, load
 from d2lcli.training.weights import read_weights
 
-LOADERS: dict[type[Split], type[Loader]] = {Split: Loader, TextSplit: WindowLoader, PairSplit: PairLoader}
+LOADERS: dict[type[Split], type[Loader]] = {
+    Split: Loader,
+    TextSplit: WindowLoader,
+    PairSplit: PairLoader,
+    ExampleSplit: ExampleLoader,
+    MaskedSplit: MaskedLoader,
+    SpanSplit: SpanLoader,
+}
+# What a text is cut into, for a task that is not to predict the next token.
+OBJECTIVES = {"masked_language_model": "masked", "sequence_to_sequence": "span_corruption"}
+# The task for each kind of target of a text.
+LEARNT = {"label": "classification", "number": "regression", "tags": "tagging", "answer": "question_answering"}
 LOADER = "d2lcli.data.loader:loader_options"
 
 
@@ -85,12 +101,13 @@ class Run:
     still: list[nn.Module] = field(default_factory=list)
 
 
-def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
+def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = None) -> Run:
     """Build everything that training needs.
 
     Args:
         values: a checked config.
         fresh: load `weights`; a run that has a checkpoint goes on from that instead.
+        stored: the folder of a run that was begun, whose tokenizers are used.
 
     Raises:
         ConfigError: a builder refuses its options.
@@ -100,7 +117,7 @@ def build(values: dict[str, Any], *, fresh: bool = True) -> Run:
     device = pick_device(values["hardware"])
     strategy = _part(STRATEGIES, values["strategy"], device=device)
     prepare(values, device)
-    dataset = weigh_examples(build_data(values))
+    dataset = weigh_examples(build_data(values, _tokenizers(values, stored)))
     train = make_loader(values, dataset, "train", device, strategy, training=True)
     model = model_for(values, dataset, device)
     transfer = None
@@ -186,15 +203,33 @@ def prepare(values: Mapping[str, Any], device: torch.device) -> None:
     seed_everything(values["seed"])  # the same on all ranks, so that they draw the same weights
 
 
-def build_data(values: Mapping[str, Any]) -> Dataset:
-    """The data set, cut to `data.limit` examples a split."""
+def _tokenizers(values: Mapping[str, Any], stored: Path | None) -> Tokenizers | None:
+    """The tokenizers of the run, or those of its weights where the config names none; else None."""
+    found = of_run(stored) if stored is not None else None
+    if found is None and values["weights"] is not None and values["data"].get("tokenizer", "") is None:
+        return of_weights(values["weights"])
+    return found
+
+
+def build_data(values: Mapping[str, Any], tokenizers: Tokenizers | None = None) -> Dataset:
+    """The data set, cut to `data.limit` examples a split.
+
+    Args:
+        values: a checked config.
+        tokenizers: trained ones for its texts, in place of what the config says.
+    """
     node = values["data"]
     loader_keys = read_signature(LOADER)
     options = {key: value for key, value in node.items() if key not in loader_keys}
     if "image_size" in DATASETS.parameters(node["name"]) and options.get("image_size") is None:
         options["image_size"] = values["model"].get("image_size")
-    if "tokenizer" in options:
-        chosen = options["tokenizer"]
+    if "objective" in options and options["objective"] is None:
+        options["objective"] = OBJECTIVES.get(values["task"]["name"], "causal")
+    if tokenizers is not None and "tokenizer" in options:
+        options["tokenizer"] = tokenizers.target
+        if "source_tokenizer" in DATASETS.parameters(node["name"]):
+            options["source_tokenizer"] = tokenizers.source
+    elif (chosen := options.get("tokenizer")) is not None:
         options["tokenizer"] = _part(TOKENIZERS, {"name": chosen} if isinstance(chosen, str) else chosen)
     dataset = _fold(options, values) if values["fold"] is not None else _part(DATASETS, options)
     if node["limit"]:
@@ -264,9 +299,10 @@ def build_model(
     num_outputs: int,
     device: torch.device,
     source_vocab_size: int = 0,
+    vocab_size: int = 0,
 ) -> nn.Module:
     """The model on its device, its weights drawn; lazy layers meet one example to learn their sizes."""
-    options = model_options(values, shape, num_outputs, source_vocab_size)
+    options = model_options(values, shape, num_outputs, source_vocab_size, vocab_size)
     model: nn.Module = _part(MODELS, {"name": values["model"]["name"]} | options)
     if "num_steps" in values["data"]:
         check_length(model, shape[0], values["model"]["name"])
@@ -304,8 +340,14 @@ def model_for(values: Mapping[str, Any], dataset: Dataset, device: torch.device)
     Raises:
         ConfigError: the data is not in memory, and the model needs all of it.
     """
-    source = 0 if dataset.source_tokenizer is None else len(dataset.source_tokenizer)
-    model = build_model(values, dataset.shape, dataset.num_outputs, device, source)
+    source, target = (0 if each is None else len(each) for each in (dataset.source_tokenizer, dataset.tokenizer))
+    own = "source_vocab_size" in MODELS.parameters(values["model"]["name"])
+    if not own and dataset.source_tokenizer is not None and dataset.source_tokenizer is not dataset.tokenizer:
+        raise ConfigError(
+            f"model '{values['model']['name']}' has one vocabulary, but data '{dataset.name}' has two",
+            "set data.shared=true",
+        )
+    model = build_model(values, dataset.shape, dataset.num_outputs, device, source, target)
     for split in (dataset.train, dataset.val):
         check_length(model, getattr(split, "longest", 0), values["model"]["name"])
     if hasattr(model, "remember"):
@@ -329,6 +371,10 @@ def build_task(values: Mapping[str, Any]) -> Any:
 
 def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:
     """Refuse data that does not fit the task, before anything is trained."""
+    fitting = LEARNT.get(getattr(dataset.train, "kind", ""))
+    if fitting and values["task"]["name"] in {*LEARNT.values()} - {fitting}:
+        problem = f"task '{values['task']['name']}' on data '{dataset.name}': its targets are for {fitting}"
+        raise ConfigError(problem, f"set task={fitting}, or choose other targets")
     for split in (dataset.train, dataset.val):
         try:
             task.check(dataset.shape, dataset.num_outputs, split.targets)

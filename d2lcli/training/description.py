@@ -66,7 +66,7 @@ def _token_inputs(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     """What `summarize` is told of a model of tokens: that of pairs also takes lengths and target tokens."""
     if "vocab_size" not in MODELS.parameters(name):
         return {}
-    if "source_vocab_size" not in MODELS.parameters(name):
+    if MODELS.describe(name).task != "sequence_to_sequence":
         return {"input_dtype": torch.int64}
     lengths = torch.empty(1, dtype=torch.int64, device="meta")
     return {"input_dtype": torch.int64, "further": (lengths, lengths.expand(1, *shape))}

@@ -24,6 +24,7 @@ from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.evaluate import Evaluation, evaluate_model
 from d2lcli.training.precision import autocast
 from d2lcli.training.state import load_weights
+from d2lcli.training.tokens import of_run
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def rebuild(path: Path, values: dict[str, Any], checkpoint: str = "best") -> Reb
     snapshot = read_snapshot(chosen, only=("model", "ema"))
     device = pick_device(values["hardware"])
     prepare(values, device)
-    dataset = build_data(values)
+    dataset = build_data(values, of_run(path))
     model = model_for(values, dataset, device)
     load_weights(model, snapshot.weights, snapshot)
     task = build_task(values)

@@ -15,7 +15,7 @@ class Reweighted(nn.Module):
     """A classifier under other class frequencies: softmax(o)_j times w_j, that is o_j + log w_j.
 
     Args:
-        model: inputs -> logits (n, C).
+        model: inputs, or several parts of them, -> logits (n, C).
         weights: w, (C,), at least 0.
     """
 
@@ -26,8 +26,8 @@ class Reweighted(nn.Module):
         self.model = model
         self.register_buffer("shift", weights.clamp(min=1e-12).log())
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(inputs)
+    def forward(self, *inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(*inputs)
         return logits + self.shift.to(logits.dtype)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +18,7 @@ def folder_for(run_folder: Path, run: Run) -> Path:
     return run_folder / (f"nonfinite-rank{run.strategy.rank}" if several else "nonfinite")
 
 
-def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Tensor, ...]) -> None:
+def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Any, ...]) -> None:
     """Write the batch and the state of the run.
 
     One of several processes writes its batch and its weights only: the others may be anywhere, so nothing can be asked
@@ -28,8 +29,10 @@ def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Tensor, ...]) ->
     else:
         state = {"progress": asdict(at), "world_size": run.strategy.world_size}
         snapshot = Snapshot(state, {"model": dict(run.model.state_dict())})
-    names = ("inputs", "targets", "weights")
-    snapshot.tensors["batch"] = {name: part.clone() for name, part in zip(names, batch) if isinstance(part, Tensor)}
+    parts = dict(zip(("inputs", "targets", "weights"), batch))
+    if isinstance(parts["inputs"], tuple):
+        parts |= {f"inputs{number}": each for number, each in enumerate(parts.pop("inputs"))}
+    snapshot.tensors["batch"] = {name: part.clone() for name, part in parts.items() if isinstance(part, Tensor)}
     write_snapshot(folder_for(run_folder, run), snapshot)
 
 

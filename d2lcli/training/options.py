@@ -15,11 +15,26 @@ FROM_DATA = (
     "num_outputs",
     "vocab_size",
     "source_vocab_size",
+    "output",
 )
+
+# What comes out of a model of tokens that can do several tasks.
+OUTPUTS = {
+    "language_model": "language_model",
+    "masked_language_model": "pretraining",
+    "classification": "sentence",
+    "regression": "sentence",
+    "tagging": "tokens",
+    "question_answering": "span",
+}
 
 
 def model_options(
-    values: Mapping[str, Any], shape: Sequence[int], num_outputs: int, source_vocab_size: int = 0
+    values: Mapping[str, Any],
+    shape: Sequence[int],
+    num_outputs: int,
+    source_vocab_size: int = 0,
+    vocab_size: int = 0,
 ) -> dict[str, Any]:
     """The options of the model's builder: the config's, each null that describes the data filled from it.
 
@@ -31,6 +46,7 @@ def model_options(
         shape: of one example, images as (channels, height, width); empty where it is not known.
         num_outputs: classes, regression targets or tokens; 0 where it is not known.
         source_vocab_size: tokens of the source language of pairs, likewise.
+        vocab_size: tokens of the texts that the model reads, where they are not what it gives out.
 
     Raises:
         ConfigError: a model of images meets other data, or images too small for it; the minimum is named.
@@ -38,9 +54,11 @@ def model_options(
     name = values["model"]["name"]
     _check_images(name, shape)
     options = {key: value for key, value in values["model"].items() if key != "name"}
-    known = _described(shape, num_outputs)
-    if source_vocab_size:
-        known["source_vocab_size"] = source_vocab_size
+    known: dict[str, Any] = _described(shape, num_outputs)
+    known |= {"source_vocab_size": source_vocab_size} if source_vocab_size else {}
+    known |= {"vocab_size": vocab_size} if vocab_size else {}
+    if (task := values["task"]["name"]) in OUTPUTS:
+        known["output"] = OUTPUTS[task]
     if "image_size" in known:
         options["image_size"] = known["image_size"]
     takes = MODELS.parameters(name)

@@ -15,6 +15,7 @@ from d2lcli.training.runfolder import RunFolder, new_path
 
 # Two updates and an evaluation of a few examples: every stage of a run within seconds.
 SMOKE = ("steps=2", "data.limit=8", "data.batch_size=4", "data.eval_batch_size=8", "log_every=1")
+SMOKE_LAYERS = 2
 
 # Keys that change what is logged, kept or how fast it goes, but no weight.
 # `patience` only decides where a run ends: the schedule is made for the length without it.
@@ -78,7 +79,7 @@ def make_plan(
     """
     given = [*SMOKE, *overrides] if smoke else list(overrides)
     if resume is None:
-        values = _shorten(configs.compose(given, config_file=config_file).values, smoke)
+        values = _compose(given, config_file, smoke)
         folder = RunFolder(run_dir or new_path(values["model"]["name"], values["data"]["name"]))
         if is_first():
             folder.check_free()
@@ -89,7 +90,7 @@ def make_plan(
     if not folder.exists:
         if not overrides and config_file is None:
             folder.require()
-        values = _shorten(configs.compose(given, config_file=config_file).values, smoke)
+        values = _compose(given, config_file, smoke)
         return _with_weights(Plan(values, folder, False, given, config_file))
     saved = load_config(folder)
     if not given and config_file is None:
@@ -129,11 +130,15 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
-def _shorten(values: dict[str, Any], smoke: bool) -> dict[str, Any]:
-    """Fit the schedule's rise into a smoke run."""
-    if smoke and values["scheduler"].get("warmup_steps"):
-        values["scheduler"]["warmup_steps"] = 1
-    return values
+def _compose(given: Sequence[str], config_file: Path | None, smoke: bool) -> dict[str, Any]:
+    """The config of a new run; a smoke run's schedule rises within it, and its model has two layers at the most."""
+    config = configs.compose(given, config_file=config_file)
+    scheduler, model = config.values["scheduler"], config.values["model"]
+    if smoke and scheduler.get("warmup_steps"):
+        scheduler["warmup_steps"] = 1
+    if smoke and (model.get("num_layers") or 0) > SMOKE_LAYERS and not config.is_set(("model", "num_layers")):
+        model["num_layers"] = SMOKE_LAYERS  # not where the user says how many
+    return config.values
 
 
 def load_config(folder: RunFolder) -> dict[str, Any]:

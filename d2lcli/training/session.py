@@ -20,6 +20,7 @@ from d2lcli.training.plan import Plan, is_first, length
 from d2lcli.training.progress import Progress, make_progress
 from d2lcli.training.runfolder import describe
 from d2lcli.training.state import Position, restore
+from d2lcli.training.tokens import SOURCE, TARGET
 from d2lcli.training.transfer import shorten
 
 
@@ -48,7 +49,7 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     # them, and arithmetic with such numbers is ten times slower.  Set here, before the thread pool exists.
     torch.set_flush_denormal(True)
     try:
-        run = build(plan.values, fresh=plan.fresh)
+        run = build(plan.values, fresh=plan.fresh, stored=folder.path if plan.resume else None)
         val = make_loader(plan.values, run.dataset, "val", run.device, run.strategy)
         if first and not plan.resume:  # its data and options are known to be right by now
             folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
@@ -107,9 +108,9 @@ def _trainer(plan: Plan, run: Run, val: Loader, first: bool, *, quiet: bool) -> 
 
 def _save_tokenizers(run: Run, folder: Path) -> None:
     """Beside the config, so that the run folder alone is enough to generate."""
-    for name, tokenizer in (("tokenizer", run.dataset.tokenizer), ("source_tokenizer", run.dataset.source_tokenizer)):
+    for name, tokenizer in ((TARGET, run.dataset.tokenizer), (SOURCE, run.dataset.source_tokenizer)):
         if tokenizer is not None:
-            tokenizer.save(folder / f"{name}.json")
+            tokenizer.save(folder / name)
 
 
 def _newest(plan: Plan, run: Run, checkpoints: Checkpoints, first: bool) -> Snapshot | None:

@@ -15,6 +15,7 @@ from runs import LINEAR, MLP, everything, newest, stop_at, train
 from d2lcli.__main__ import main
 from d2lcli.data.dataset import Dataset
 from d2lcli.training import build
+from d2lcli.training.plan import make_plan
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -75,6 +76,28 @@ def test_smoke(call: Call, tmp_path: Path) -> None:
     result = json.loads(out)
     assert (code, result["steps"], result["status"]) == (0, 2, "finished") and "accuracy" in result["metrics"]
     assert newest(tmp_path / "run").name == "step-00000002"
+
+
+@pytest.mark.parametrize(
+    ("words", "layers"),
+    [
+        (["model=transformer_lm"], 2),
+        (["model=transformer_lm", "model.dropout=0.5"], 2),
+        (["model=gpt2_xl"], 2),
+        (["model=rnn_lm"], 1),
+        (["model=transformer_lm", "model.num_layers=3"], 3),
+        (["model={name: transformer_lm, num_layers: 5}"], 5),
+    ],
+)
+def test_a_smoke_run_has_two_layers_unless_asked_for_more(words: list[str], layers: int, tmp_path: Path) -> None:
+    assert make_plan(words, run_dir=tmp_path / "run", smoke=True).values["model"]["num_layers"] == layers
+
+
+def test_a_smoke_run_keeps_the_layers_of_a_user_s_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("model:\n  name: transformer_lm\n  num_layers: 3\n")
+    plan = make_plan([], config_file=file, run_dir=tmp_path / "run", smoke=True)
+    assert plan.values["model"]["num_layers"] == 3
 
 
 def test_the_default_folder_is_below_runs(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

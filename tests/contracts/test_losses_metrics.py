@@ -10,13 +10,18 @@ from d2lcli.registry import LOSSES, METRICS
 from d2lcli.tasks.metrics import Metric
 
 LABELLED = {"cross_entropy", "binary_cross_entropy", "accuracy", "top_k", "confusion_matrix"}
-LABELLED |= {"perplexity", "bits_per_character"}
+LABELLED |= {"perplexity", "bits_per_character", "next_sentence_accuracy"}
+SPANS = {"exact_match", "token_f1"}
 
 
 def batch(name: str, n: int = 60, seed: int = 0) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     if name in LABELLED:
         return torch.randn(n, 6, generator=generator, dtype=torch.float64), torch.randint(6, (n,), generator=generator)
+    if name in SPANS:
+        first, size, shift = torch.randint(4, (3, n), generator=generator)
+        shift = shift.clamp(min=2) - 2  # half of the spans are the right ones
+        return torch.stack([first + shift, first + size + shift], 1), torch.stack([first, first + size], 1)
     targets = 2 + torch.rand(n, 1, generator=generator, dtype=torch.float64)
     return targets + 0.1 * torch.randn(n, 1, generator=generator, dtype=torch.float64), targets
 

@@ -12,8 +12,10 @@ NAMES = [name for name in MODELS.names() if MODELS.describe(name).parameters or 
 
 
 def default_shape(name: str) -> tuple[int, ...]:
-    """The shape of one example by the builder's defaults; images are 224 x 224 where the builder does not say."""
+    """The shape of one example by the builder's defaults: the most tokens that it reads, or images, else 224 x 224."""
     takes = MODELS.parameters(name)
+    if "vocab_size" in takes:
+        return (takes["max_len"].default,)
     if "in_features" in takes:
         return (takes["in_features"].default,)
     side = takes["image_size"].default if "image_size" in takes else 224
@@ -28,7 +30,8 @@ def test_figures(name: str) -> None:
     if entry.parameters:
         assert sum(parameter.numel() for parameter in model.parameters()) == entry.parameters
     if entry.multiply_adds:
-        summary = summarize(model, default_shape(name))
+        tokens = "vocab_size" in MODELS.parameters(name)
+        summary = summarize(model, default_shape(name), input_dtype=torch.int64 if tokens else None)
         assert summary.parameters == sum(parameter.numel() for parameter in model.parameters())
         # Rounded figures have three digits or more, and some of them count norms too.
         off = 0.01 if entry.multiply_adds % ROUNDED == 0 else 0.005

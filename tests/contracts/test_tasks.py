@@ -14,9 +14,11 @@ CASES: dict[str, tuple[str, str, int]] = {
     "classification": ("cross_entropy", "accuracy", 3),
     "regression": ("mse", "rmse", 1),
     "language_model": ("cross_entropy", "perplexity", 3),
+    "tagging": ("cross_entropy", "accuracy", 3),
+    "question_answering": ("cross_entropy", "exact_match", 2),
 }
-PAIRS = "sequence_to_sequence"  # has tests of its own: its batches are of another kind
-every_task = pytest.mark.parametrize("name", [name for name in TASKS.names() if name != PAIRS])
+OTHERS = {"sequence_to_sequence", "masked_language_model"}  # have tests of their own: their batches are of other kinds
+every_task = pytest.mark.parametrize("name", [name for name in TASKS.names() if name not in OTHERS])
 
 
 def build(name: str) -> Any:
@@ -24,12 +26,29 @@ def build(name: str) -> Any:
     return TASKS.build(name, loss=LOSSES.get(loss), metrics=[METRICS.build(metric)])
 
 
+class Encoder(nn.Embedding):
+    """Logits of each token by itself, called as an encoder is."""
+
+    def forward(self, tokens: Tensor, segments: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
+        return super().forward(tokens)
+
+
 def model_for(name: str) -> nn.Module:
-    return nn.Embedding(4, CASES[name][2]) if name == "language_model" else nn.Linear(4, CASES[name][2])
+    reads = name in ("language_model", "tagging", "question_answering")
+    return Encoder(4, CASES[name][2]) if reads else nn.Linear(4, CASES[name][2])
 
 
-def batch(name: str, n: int = 40) -> tuple[Tensor, Tensor]:
+def batch(name: str, n: int = 40) -> tuple[Any, Tensor]:
     generator = torch.Generator().manual_seed(0)
+    if name == "question_answering":  # a question of one token, and a text of four, whose 3 is the answer
+        tokens = torch.randint(3, (n, 8), generator=generator)
+        answers = torch.randint(3, 7, (n,), generator=generator)
+        tokens[torch.arange(n), answers] = 3
+        segments = (torch.arange(8) > 2).long().expand(n, 8)
+        return (tokens, segments, torch.full((n,), 8)), torch.stack([answers, answers], 1)
+    if name == "tagging":
+        tokens = torch.randint(4, (n // 5, 6), generator=generator)
+        return (tokens, tokens, torch.full((n // 5,), 6)), ((tokens + 1) % 3).index_fill(1, torch.tensor([0]), -100)
     if name == "language_model":
         tokens = torch.randint(4, (n // 5, 5), generator=generator)
         return tokens, (tokens + 1) % 3
@@ -39,7 +58,7 @@ def batch(name: str, n: int = 40) -> tuple[Tensor, Tensor]:
 
 
 def test_every_task_has_a_case() -> None:
-    assert sorted([*CASES, PAIRS]) == TASKS.names()
+    assert sorted([*CASES, *OTHERS]) == TASKS.names()
 
 
 @every_task
@@ -77,6 +96,7 @@ def test_training_improves_the_monitored_value(name: str) -> None:
 @every_task
 def test_data_that_fits_passes_and_an_empty_split_does_not(name: str) -> None:
     task, (inputs, targets) = build(name), batch(name)
-    task.check(inputs.shape[1:], CASES[name][2], targets)
+    shape = (inputs[0] if isinstance(inputs, tuple) else inputs).shape[1:]
+    task.check(shape, CASES[name][2], targets)
     with pytest.raises(DataError):
-        task.check(inputs.shape[1:], CASES[name][2], targets[:0])
+        task.check(shape, CASES[name][2], targets[:0])

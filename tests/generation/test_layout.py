@@ -3,7 +3,7 @@
 import torch
 
 from d2lcli.generation.layout import lay_out
-from d2lcli.models.transformer_lm import transformer_lm
+from d2lcli.models.gpt import transformer_lm
 
 
 def test_values_stay_and_memory_turns() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from d2lcli.models.densenet import densenet121
 from d2lcli.models.googlenet import googlenet_tv
+from d2lcli.models.gpt import gpt1, gpt2, transformer_lm
 from d2lcli.models.regnet import regnetx_200mf, regnety_400mf
 from d2lcli.models.resnet import resnet18, resnet50, resnext50_32x4d
 from d2lcli.models.vgg import vgg11, vgg16
@@ -100,6 +101,21 @@ def transformers_vit(blocks: int, style: str) -> Iterator[str]:
             yield from each(f"{prefix}.{layer}", AFFINE)
 
 
+def transformers_gpt(
+    embeddings: tuple[str, ...], after: tuple[str, ...], prefix: str = "transformer."
+) -> Iterator[str]:
+    """GPT-2 has a norm behind its blocks; a file without the prefix is that of the trunk, and has no head."""
+    for layer in embeddings:
+        yield f"{prefix}{layer}.weight"
+    for i in range(12):
+        for layer in ("ln_1", "attn.c_attn", "attn.c_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"):
+            yield from each(f"{prefix}h.{i}.{layer}", AFFINE)
+    for layer in after:
+        yield from each(f"{prefix}{layer}", AFFINE)
+    if prefix:
+        yield "lm_head.weight"
+
+
 def old_densenet() -> Iterator[str]:
     for name in state_of(densenet121):
         for kind in ("norm", "conv"):
@@ -127,6 +143,9 @@ FOREIGN = [
     ("transformers vit", vit_l_16, list(transformers_vit(24, "memory"))),
     ("torchvision, first releases", densenet121, list(old_densenet())),
     ("torchvision, first releases", vit_ti_16, list(old_vit())),
+    ("transformers gpt", gpt1, list(transformers_gpt(("tokens_embed", "positions_embed"), ()))),
+    ("transformers gpt", gpt2, list(transformers_gpt(("wte", "wpe"), ("ln_f",)))),
+    ("transformers gpt", gpt2, list(transformers_gpt(("wte", "wpe"), ("ln_f",), prefix=""))),
 ]
 
 
@@ -167,6 +186,10 @@ def test_own_names_stay(build: Builder) -> None:
             "features.denseblock3.denselayer24.norm.2.running_mean",
             "features.denseblock3.denselayer24.norm2.running_mean",
         ),
+        (12, "transformer.tokens_embed.weight", "embedding.weight"),
+        (12, "transformer.h.11.ln_1.weight", "blocks.11.add_attention.norm.weight"),
+        (13, "transformer.h.0.mlp.c_proj.bias", "blocks.0.feed_forward.linear2.bias"),
+        (14, "ln_f.bias", "norm.bias"),
     ],
 )
 def test_a_tensor_goes_to_its_place_without_a_copy(naming: int, foreign: str, expected: str) -> None:
@@ -198,17 +221,39 @@ def test_a_part_alone_passes_through() -> None:
     assert not any("encoder_layer_3.self_attention.in_proj_weight" in name or "#" in name for name in made)
 
 
+def test_matrices_of_a_gpt_are_turned_and_its_positions_get_a_first_axis() -> None:
+    """Hugging Face's Conv1D is x W + b with W (in, out); nothing is copied."""
+    tensors = {name: torch.zeros(768) for name in transformers_gpt(("wte", "wpe"), ("ln_f",))}
+    tensors["transformer.h.5.attn.c_attn.weight"] = torch.randn(768, 2304)
+    tensors["transformer.wpe.weight"] = torch.randn(1024, 768)
+    tensors["transformer.h.5.mlp.c_fc.weight"] = torch.zeros(2, 3, 4)  # of no use, but no reason to fail
+    made = convert(tensors, state_of(gpt2))
+    weight, positions = made["blocks.5.attention.in_proj_weight"], made["positions.weight"]
+    assert torch.equal(weight, tensors["transformer.h.5.attn.c_attn.weight"].T)
+    assert torch.equal(positions, tensors["transformer.wpe.weight"][None])
+    assert weight.data_ptr() == tensors["transformer.h.5.attn.c_attn.weight"].data_ptr()
+    assert made["blocks.5.feed_forward.linear1.weight"].shape == (2, 3, 4)
+
+
+def test_tied_tensors_are_found_under_all_their_names() -> None:
+    tokens = torch.randn(5, 3)
+    assert convert({"wte.weight": tokens}, state_of(gpt2)).keys() == {"embedding.weight", "head.weight"}
+    assert convert({"lm_head.weight": tokens}, state_of(gpt2))["embedding.weight"] is tokens
+    untied = state_of(lambda: transformer_lm(tied=False))
+    assert convert({"wte.weight": tokens}, untied).keys() == {"embedding.weight"}
+
+
 def test_convolutions_of_timm_s_vgg_become_matrices() -> None:
     """The 7 x 7 convolution over the last map is the linear layer on the map's values, channel by channel."""
     own = state_of(vgg16)
     tensors = {name: torch.zeros(1) for name in timm_vgg16()}
-    tensors["pre_logits.fc1.weight"] = torch.randn(5, 512, 7, 7)
+    tensors["pre_logits.fc1.weight"] = torch.randn(5, 512, 7, 7, dtype=torch.float64)
     made = convert(tensors, own)["classifier.0.weight"]
     assert made.shape == (5, 25088)
     assert made.data_ptr() == tensors["pre_logits.fc1.weight"].data_ptr()
-    x = torch.randn(2, 512, 7, 7)
+    x = torch.randn(2, 512, 7, 7, dtype=torch.float64)
     expected = nn.functional.conv2d(x, tensors["pre_logits.fc1.weight"]).flatten(1)
-    torch.testing.assert_close(x.flatten(1) @ made.T, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(x.flatten(1) @ made.T, expected)
 
 
 def test_the_backbone_without_a_head_and_its_prefix() -> None:

@@ -36,7 +36,7 @@ def exploding(table: Dataset) -> Dataset:
 @pytest.fixture
 def _infinite(table: Dataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     original = build.build_data
-    monkeypatch.setattr(build, "build_data", lambda values: exploding(original(values)))
+    monkeypatch.setattr(build, "build_data", lambda *given: exploding(original(*given)))
     yield
 
 

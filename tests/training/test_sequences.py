@@ -23,6 +23,15 @@ PAIRS = (
     "data.limit=48", "data.batch_size=16", "epochs=2", "hardware=cpu", "optim=sgd", "optim.lr=0.5",
     "scheduler=constant", "checkpoint_every=2",
 )  # fmt: skip
+MASKED = (
+    "model=bert", "model.dim=8", "model.num_heads=2", "model.num_layers=1", "model.hidden=8", "data.limit=40",
+    "data.num_steps=20", "data.batch_size=10", "epochs=3", "hardware=cpu", "optim=sgd", "optim.lr=0.5",
+    "scheduler=constant", "checkpoint_every=3",
+)  # fmt: skip
+SPANS = (
+    "model=t5", "model.dim=8", "model.num_heads=2", "model.head_dim=4", "model.num_layers=1", "model.hidden=8",
+    "model.dropout=0.1", "data.num_steps=20", "data.limit=40", *MASKED[7:],
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -31,6 +40,9 @@ PAIRS = (
         pytest.param([*LM, "data.partition=sequential", "model.cell=lstm"], id="streams"),
         pytest.param([*LM, "task.tbptt=2", "task.tbptt_keep=0.5", "model.dropout=0.3"], id="truncated by chance"),
         pytest.param([*PAIRS, "task.teacher_forcing=0.5", "model.dropout=0.2"], id="translation"),
+        pytest.param([*MASKED], id="masked"),
+        pytest.param([*MASKED, "model.checkpointing=true", "accumulate=2"], id="masked and accumulated"),
+        pytest.param([*SPANS], id="spans"),
     ],
 )
 @pytest.mark.parametrize("step", [1, 4, 5])
@@ -120,6 +132,41 @@ def test_the_mean_of_randomly_truncated_gradients_is_the_whole_one() -> None:
     torch.manual_seed(1)
     mean = torch.stack([gradient(model, tokens, tbptt=4, tbptt_keep=0.5) for _ in range(600)]).mean(0)
     assert (mean - whole).norm() < 0.25 * (cut - whole).norm()
+
+
+def test_a_run_is_evaluated_on_other_texts_with_its_own_tokenizer(tmp_path: Path) -> None:
+    """Whose letters and ids would else be those of the other text."""
+    from d2lcli import evaluate
+
+    for name, text in (("one", "abcdefgh " * 60), ("other", "hgfe dcba. " * 60)):
+        (tmp_path / name).write_text(text)
+    words = ("model=rnn_lm", "model.hidden_size=4", "data=text_file", "data.num_steps=8", "epochs=1", "hardware=cpu")
+    train(tmp_path / "run", *words, f"data.path={tmp_path / 'one'}", "data.batch_size=8")
+    found = evaluate(tmp_path / "run", [f"data.path={tmp_path / 'other'}"])
+    assert found["metrics"]["perplexity"] > 1
+
+
+def test_weights_of_a_run_bring_its_tokenizer(tmp_path: Path) -> None:
+    train(tmp_path / "first", *MASKED, "data.tokenizer={name: wordpiece, vocab_size: 300}", "epochs=1")
+    train(tmp_path / "second", *MASKED, f"weights={tmp_path / 'first'}", "epochs=1")
+    files = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("first", "second")]
+    assert files[0] == files[1]
+    train(tmp_path / "third", *MASKED, "epochs=1")
+    assert (tmp_path / "third" / "tokenizer.json").read_bytes() != files[0]
+
+
+def test_a_model_with_one_vocabulary_translates_with_a_shared_one(tmp_path: Path) -> None:
+    from d2lcli.errors import ConfigError
+
+    (tmp_path / "pairs.tsv").write_text("one two\tuno dos\ntwo one\tdos uno\n" * 20)
+    data = ("data=parallel_text", f"data.path={tmp_path / 'pairs.tsv'}", "data.batch_size=8")
+    words = [*SPANS[:7], *data, "epochs=1", "scheduler=constant"]
+    with pytest.raises(ConfigError, match=r"has one vocabulary, but data 'parallel_text' has two"):
+        train(tmp_path / "run", *words)
+    train(tmp_path / "run", *words, "data.shared=true", "hardware=cpu")
+    files = [(tmp_path / "run" / name).read_bytes() for name in ("tokenizer.json", "source_tokenizer.json")]
+    assert files[0] == files[1]
+    resume(tmp_path / "run", "epochs=2", allow_drift=True)
 
 
 def test_a_config_that_does_not_fit(tmp_path: Path) -> None:

@@ -59,6 +59,11 @@ class Tokenizer(ABC):
         return ""
 
     @property
+    def trained(self) -> bool:
+        """Whether it has a vocabulary."""
+        return self._vocabulary is not None
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """The tokens and their counts.
 
@@ -213,6 +218,23 @@ class Tokenizer(ABC):
             DataError: the file cannot be read, is not such a file, or is of another tokenizer.
         """
         self.load_state(read_state(path))
+
+
+def fitted(tokenizer: Tokenizer, reserved: Sequence[str], texts: Iterable[str]) -> Tokenizer:
+    """A tokenizer with these special tokens: itself if it has been trained, else one like it, trained on the texts.
+
+    Raises:
+        DataError: it has been trained, and without one of these special tokens.
+    """
+    if not tokenizer.trained:
+        tokenizer = tokenizer.renewed(reserved) if reserved else tokenizer
+        tokenizer.train(texts)
+    elif missing := [token for token in reserved if token not in tokenizer.special]:
+        raise DataError(
+            f"the tokenizer '{tokenizer.name}' has no token {', '.join(missing[:4])}, which this use of it needs",
+            "train another one: data.tokenizer=NAME",
+        )
+    return tokenizer
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:

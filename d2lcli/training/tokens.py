@@ -1,0 +1,67 @@
+"""The tokenizers that texts are cut with, where they are not trained anew: a run's own, or those of its weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from d2lcli.data.tokenizers.base import Tokenizer, read_state
+from d2lcli.errors import CheckpointError, DataError, clean
+from d2lcli.registry import TOKENIZERS
+from d2lcli.training.origin import locate
+
+TARGET, SOURCE = "tokenizer.json", "source_tokenizer.json"
+
+
+@dataclass(frozen=True)
+class Tokenizers:
+    """Trained ones.
+
+    Attributes:
+        target: of a text, or of the language that is translated into.
+        source: of the language that is translated from, where there are two.
+    """
+
+    target: Tokenizer
+    source: Tokenizer | None = None
+
+
+def of_run(folder: Path) -> Tokenizers | None:
+    """Those that a run has stored; None where it has none.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    if not (folder / TARGET).is_file():
+        return None
+    target = read_tokenizer(folder / TARGET)
+    if not (folder / SOURCE).is_file():
+        return Tokenizers(target)
+    same = (folder / SOURCE).read_bytes() == (folder / TARGET).read_bytes()
+    return Tokenizers(target, target if same else read_tokenizer(folder / SOURCE))
+
+
+def of_weights(weights: str) -> Tokenizers | None:
+    """Those of the run that the weights come from, or that lie in the weights' folder; None where there are none.
+
+    Raises:
+        CheckpointError: there are no such weights.
+        DataError: a tokenizer's file is damaged.
+    """
+    place = locate(weights)
+    return of_run(place.parent.parent if place.is_dir() else place.parent)
+
+
+def read_tokenizer(file: Path) -> Tokenizer:
+    """The tokenizer that a run has written.
+
+    Raises:
+        CheckpointError: it is missing.
+        DataError: it is damaged.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{clean(file.parent)}: {file.name} is missing, which the run wrote at its start")
+    state = read_state(file)
+    if state["name"] not in TOKENIZERS:
+        raise DataError(f"{clean(file)}: unknown tokenizer '{clean(state['name'], 40)}'")
+    tokenizer: Tokenizer = TOKENIZERS.build(state["name"])
+    tokenizer.load_state(state)
+    return tokenizer
