@@ -154,7 +154,12 @@ def evaluate(
 
 @app.command()
 def generate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run's folder.", show_default=False)],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="The run's folder; or weights=FOLDER, published weights.", show_default=False
+        ),
+    ],
     overrides: Overrides = None,
     prompt: Annotated[
         list[str] | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Go on from this text; may be repeated.")
@@ -162,9 +167,18 @@ def generate(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Prompts, one a line; - reads stdin.")
     ] = None,
-    num: Annotated[int, typer.Option("--num", min=1, help="Continuations of each prompt.")] = 1,
+    num: Annotated[int, typer.Option("--num", min=1, help="Continuations of each prompt, or words for a gap.")] = 1,
     stop: Annotated[
         list[str] | None, typer.Option("--stop", metavar="TEXT", help="End before this text; may be repeated.")
+    ] = None,
+    instruction: Annotated[
+        str, typer.Option("--instruction", metavar="TEXT", help="Say what to do before the prompt.", show_default=False)
+    ] = "",
+    examples: Annotated[
+        Path | None, typer.Option("--examples", metavar="FILE", help="Show examples, INPUT tab OUTPUT on each line.")
+    ] = None,
+    shots: Annotated[
+        int | None, typer.Option("--shots", min=0, metavar="K", help="Show the first K examples; all by default.")
     ] = None,
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", metavar="NAME", help="best, last, a step or a path.")
@@ -177,31 +191,29 @@ def generate(
     ] = None,
     json_output: Json = False,
 ) -> Any:
-    """Let a language model go on from prompts, or a translation model translate them.
+    """Let a language model go on from prompts, a translation model translate them, or BERT or T5 fill their gaps.
 
     \b
       d2l generate runs/lm --prompt "It was" decoder.temperature=0.7 decoder.max_tokens=200
       d2l generate runs/lm --file prompts.txt decoder=beam decoder.beam_size=4 --json
       d2l generate runs/lm --prompt "The" --num 3 --stop . decoder.top_p=0.9 decoder.seed=1
       d2l generate runs/transformer --prompt "I am tired." --attention attention.png
+      d2l generate runs/bert --prompt "It was a <mask> day." --num 5
+      d2l generate runs/t5 --prompt "It was a <extra_id_0> day."
+      d2l generate weights=DIR --prompt cheese --instruction "English to French:" --examples pairs.tsv --shots 3
     """
+    from d2lcli.commands.generate import Asked
     from d2lcli.commands.generate import generate as body
 
-    words = [str(run), *(overrides or [])]  # a run may stand after an override
-    first = next((word for word in words if "=" not in word and not word.startswith("~")), words[0])
-    words.remove(first)
-    return body(
-        Path(first),
-        words,
-        prompts=prompt or [],
-        file=file,
-        num=num,
-        stop=[text for text in stop or [] if text],
-        checkpoint=checkpoint,
-        cache=cache,
-        attention=attention,
-        json_output=json_output,
+    words = [run, *(overrides or [])]  # a run may stand after an override
+    first = next((word for word in words if "=" not in word and not word.startswith("~")), None)
+    if first is not None:
+        words.remove(first)
+    texts = [text for text in stop or [] if text]
+    asked = Asked(
+        prompt or [], file, num, texts, instruction, examples, shots, checkpoint, cache, attention, json_output
     )
+    return body(Path(first) if first is not None else None, words, asked)
 
 
 @app.command()

@@ -1,8 +1,8 @@
-"""`d2l generate RUN`: what a run's model can make: text that goes on from prompts, and translations."""
+"""`d2l generate RUN`: what a run's model can make: text that goes on from prompts, translations, filled gaps."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,108 +12,180 @@ DEFAULTS = {"language_model": "sampling", "sequence_to_sequence": "beam"}
 STREAMING = ("greedy", "sampling")
 
 
-def generate(
-    run: Path,
-    overrides: list[str],
-    *,
-    prompts: list[str],
-    file: Path | None,
-    num: int,
-    stop: list[str],
-    checkpoint: str,
-    cache: bool,
-    attention: Path | None,
-    json_output: bool,
-) -> None:
-    """Continue prompts with a run's language model, or translate them, and print the texts.
+@dataclass(frozen=True)
+class Asked:
+    """The options of the command; `d2l generate --help` explains them."""
+
+    prompts: Sequence[str]
+    file: Path | None
+    num: int
+    stop: Sequence[str]
+    instruction: str
+    examples: Path | None
+    shots: int | None
+    checkpoint: str
+    cache: bool
+    attention: Path | None
+    json_output: bool
+
+    def texts(self) -> list[str]:
+        """All prompts."""
+        return [*self.prompts, *(read_lines(self.file) if self.file is not None else [])]
+
+
+def generate(run: Path | None, overrides: list[str], asked: Asked) -> None:
+    """Continue prompts with a run's language model, translate them, or fill their gaps, and print the texts.
+
+    Args:
+        run: its folder; None takes the published weights that the override `weights=FOLDER` names.
+        overrides: KEY=VALUE, also for the decoder.
+        asked: the options.
 
     Raises:
         ConfigError: a wrong key or prompt, or a run that cannot generate.
         CheckpointError: there is no such run or checkpoint.
     """
+    words = [word for word in overrides if word.partition("=")[0].partition(".")[0] == "decoder"]
+    others = [word for word in overrides if word not in words]
+    task, open_model = _published(others) if run is None else _run(run, others, asked)
+    if asked.attention is not None and task != "sequence_to_sequence":
+        raise ConfigError("--attention draws what a translation looked at, and this run does not translate")
+    shown = (asked.instruction, asked.examples, asked.shots)
+    if task != "language_model" and shown != ("", None, None):
+        raise ConfigError("--instruction, --examples and --shots are for language models")
+    if task == "masked_language_model":
+        _no_options(words, asked)
+        _fill(open_model(), asked)
+    elif task == "sequence_to_sequence":
+        decoder = read_decoder(words, DEFAULTS[task])
+        if asked.num > 1 or asked.stop:
+            raise ConfigError("--num and --stop are for text that goes on; a sentence has one translation")
+        _translate(open_model(), decoder, asked)
+    else:
+        _continue(open_model, read_decoder(words, DEFAULTS.get(task, "greedy")), asked)
+
+
+def _run(run: Path, overrides: list[str], asked: Asked) -> tuple[str, Callable[[], Any]]:
+    """The task of a run, and what opens its model."""
     from d2lcli.training.plan import changed_config
 
-    words = [word for word in overrides if word.partition("=")[0].partition(".")[0] == "decoder"]
-    values = changed_config(run, [word for word in overrides if word not in words])
-    task = values["task"]["name"]
-    decoder = read_decoder(words, DEFAULTS.get(task, "greedy"))
-    texts = [*prompts, *(read_lines(file) if file is not None else [])]
-    if task == "sequence_to_sequence":
-        if num > 1 or stop:
-            raise ConfigError("--num and --stop are for text that goes on; a sentence has one translation")
-        _translate(run, values, decoder, texts, checkpoint, cache, attention, json_output)
-        return
-    if attention is not None:
-        raise ConfigError("--attention draws what a translation looked at, and this run does not translate")
-    _continue(run, values, decoder, texts or [" "], num, stop, checkpoint, cache, json_output)
+    values = changed_config(run, overrides)
+    task: str = values["task"]["name"]
+
+    def opened() -> Any:
+        if task == "sequence_to_sequence":
+            from d2lcli.generation.translation import open_translator
+
+            return open_translator(run, values, asked.checkpoint)
+        from d2lcli.generation.text import open_text_model
+
+        return open_text_model(run, values, asked.checkpoint)
+
+    return task, opened
 
 
-def _continue(
-    run: Path,
-    values: dict[str, Any],
-    decoder: dict[str, Any],
-    texts: list[str],
-    num: int,
-    stop: list[str],
-    checkpoint: str,
-    cache: bool,
-    json_output: bool,
-) -> None:
-    from d2lcli.generation.text import continue_prompts, open_text_model
+def _published(overrides: list[str]) -> tuple[str, Callable[[], Any]]:
+    """The same of published weights."""
+    from d2lcli.generation.published import find_published, open_published
 
-    source = open_text_model(run, values, checkpoint)
+    keys = [word.partition("=")[0] for word in overrides]
+    if keys != ["weights"]:
+        raise ConfigError("name a run, or one folder of published weights: weights=FOLDER")
+    found = find_published(Path(overrides[0].partition("=")[2]).expanduser())
+    return found.task, lambda: open_published(found)
+
+
+def _continue(open_model: Callable[[], Any], decoder: dict[str, Any], asked: Asked) -> None:
+    from d2lcli.generation.text import continue_prompts
+
+    texts, stop = _prompts(asked)
+    source = open_model()
     chosen = build_decoder(decoder, len(source.tokenizer))
-    live = not json_output and len(texts) == num == 1 and decoder["name"] in STREAMING
+    live = not asked.json_output and len(texts) == asked.num == 1 and decoder["name"] in STREAMING
     if live:
         _show(texts[0])
     with _naming(decoder["name"]):
-        found = continue_prompts(source, chosen, texts, num=num, stop=stop, cache=cache, stream=_show if live else None)
+        found = continue_prompts(
+            source, chosen, texts, num=asked.num, stop=stop, cache=asked.cache, stream=_show if live else None
+        )
     if live:
         print()
-    elif json_output:
+    elif asked.json_output:
         _print_json([asdict(each) | {"text": each.text} for each in found])
     else:
         print("\n\n".join(each.text for each in found))
 
 
-def _translate(
-    run: Path,
-    values: dict[str, Any],
-    decoder: dict[str, Any],
-    texts: list[str],
-    checkpoint: str,
-    cache: bool,
-    attention: Path | None,
-    json_output: bool,
-) -> None:
+def _prompts(asked: Asked) -> tuple[list[str], Sequence[str]]:
+    """The prompts, with examples before them where some are given, and the texts to stop at."""
+    texts = asked.texts() or [" "]
+    if asked.instruction == "" and asked.examples is None:
+        if asked.shots is not None:
+            raise ConfigError("--shots says how many of the --examples are shown, and there are none")
+        return texts, asked.stop
+    from d2lcli.generation.prompting import few_shot, read_examples
+
+    examples = []
+    if asked.examples is not None:
+        try:
+            examples = read_examples(read_text(asked.examples, "--examples"))
+        except ValueError as error:
+            raise DataError(f"--examples: {clean(asked.examples)}: {error}") from None
+    if asked.shots is not None and asked.shots > len(examples):
+        raise ConfigError(f"--shots {asked.shots}: there are {len(examples)} examples")
+    shown = examples[: asked.shots]
+    return [few_shot(text, shown, asked.instruction) for text in texts], asked.stop or ["\n"]
+
+
+def _translate(translator: Any, decoder: dict[str, Any], asked: Asked) -> None:
+    from d2lcli.generation.translation import attention_map, translate
+
+    texts = asked.texts()
     if not texts:
         raise ConfigError("there is nothing to translate", "give --prompt TEXT, or --file FILE")
-    from d2lcli.generation.translation import attention_map, open_translator, translate
-
-    translator = open_translator(run, values, checkpoint)
     if (max_len := getattr(translator.model, "max_len", None)) is not None:
         decoder["max_tokens"] = min(decoder["max_tokens"], max_len - 1)  # with <bos> they fill the learned positions
     with _naming(decoder["name"]):
-        found = translate(translator, build_decoder(decoder, len(translator.target)), texts, cache=cache)
+        found = translate(translator, build_decoder(decoder, len(translator.target)), texts, cache=asked.cache)
     for each in found:
         if each.unknown:
-            print(f"note: the model does not know: {clean(', '.join(each.unknown), 200)}", file=sys.stderr)
+            _note(f"the model does not know: {clean(', '.join(each.unknown), 200)}")
         if each.left_out:
-            print(
-                f"note: the model reads no more than {translator.most} tokens: {each.left_out} left out",
-                file=sys.stderr,
-            )
-    if json_output:
+            _note(f"the model reads no more than {translator.most} tokens: {each.left_out} left out")
+    if asked.json_output:
         _print_json([asdict(each) for each in found])
     else:
-        print("\n".join(each.text for each in found))
-    if attention is not None:
-        shown = attention_map(translator, found[0])
-        if shown is None:
-            raise ConfigError(f"--attention: model '{values['model']['name']}' has no attention to draw")
+        print("\n".join(each.shown for each in found))
+    if asked.attention is not None:
+        map_ = attention_map(translator, found[0])
+        if map_ is None:
+            raise ConfigError(f"--attention: a {type(translator.model).__name__} has no attention to draw")
         from d2lcli.generation.plots import plot_attention
 
-        print(plot_attention(*shown, attention), file=sys.stderr)
+        print(plot_attention(*map_, asked.attention), file=sys.stderr)
+
+
+def _fill(source: Any, asked: Asked) -> None:
+    from d2lcli.generation.filling import fill_gaps
+
+    texts = asked.texts()
+    if not texts:
+        raise ConfigError("there is nothing to fill", 'give --prompt "It was a <mask> day.", or --file FILE')
+    found = fill_gaps(source, texts, max(asked.num, 1))
+    if asked.json_output:
+        _print_json([asdict(each) for each in found])
+        return
+    for each in found:
+        print(each.text)
+        for tokens, probabilities in zip(each.tokens, each.probabilities) if asked.num > 1 else ():
+            print("  " + "  ".join(f"{token} {share:.3f}" for token, share in zip(tokens, probabilities)))
+
+
+def _no_options(words: Sequence[str], asked: Asked) -> None:
+    if words:
+        raise ConfigError(f"{clean(words[0], 80)}: a gap is filled with its most probable tokens, without a decoder")
+    if asked.stop:
+        raise ConfigError("--stop is for text that goes on")
 
 
 def read_decoder(words: Sequence[str], default: str) -> dict[str, Any]:
@@ -173,16 +245,29 @@ def read_lines(file: Path) -> list[str]:
     Raises:
         DataError: it cannot be read, or is not UTF-8.
     """
-    try:
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-        found = [line for line in content.decode("utf-8-sig").splitlines() if line]
-    except OSError as error:
-        raise DataError(f"--file: {clean(file)} cannot be read: {error.strerror or clean(error)}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"--file: {clean(file)}: not UTF-8 at byte {error.start}") from None
+    found = [line for line in read_text(file, "--file").splitlines() if line]
     if not found:
         raise DataError(f"--file: {clean(file)} holds no prompt")
     return found
+
+
+def read_text(file: Path, option: str) -> str:
+    """The text in a file that an option names; - is stdin.
+
+    Raises:
+        DataError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{option}: {clean(file)} cannot be read: {error.strerror or clean(error)}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{option}: {clean(file)}: not UTF-8 at byte {error.start}") from None
+
+
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr)
 
 
 def _show(text: str) -> None:

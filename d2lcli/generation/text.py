@@ -57,7 +57,7 @@ class Continued:
 
 
 def open_text_model(path: Path, values: dict[str, Any], checkpoint: str = "best") -> TextModel:
-    """A run's language model, from its folder alone: no data is read.
+    """A run's language model, of next or of masked tokens, from its folder alone: no data is read.
 
     Raises:
         ConfigError: the run's model does not generate text.
@@ -65,7 +65,7 @@ def open_text_model(path: Path, values: dict[str, Any], checkpoint: str = "best"
         DataError: the tokenizer's file is damaged.
     """
     task, name = values["task"]["name"], values["model"]["name"]
-    if task != "language_model":
+    if task not in ("language_model", "masked_language_model"):
         raise ConfigError(
             f"{clean(path)}: model '{name}' of the task '{task}' cannot generate text",
             "train a language model, d2l train model=rnn_lm, or one that translates, d2l train model=transformer",

@@ -15,6 +15,7 @@ from d2lcli.data.translations import normalise
 from d2lcli.errors import ConfigError
 from d2lcli.generation.decoding import Decoder
 from d2lcli.generation.layout import lay_out
+from d2lcli.generation.spans import encode_spans, fill_spans
 from d2lcli.training.build import build_model, pick_device, prepare
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.state import load_weights
@@ -25,9 +26,10 @@ TOGETHER = 64  # sentences that are translated side by side
 
 @dataclass(frozen=True)
 class Translator:
-    """A translation model that can be asked.
+    """A translation model that can be asked, or one that fills in spans.
 
     Attributes:
+        spans: it was trained to fill in what <extra_id_0>, <extra_id_1>, ... stand for.
         source, target: the tokenizers of the two languages.
         checkpoint: the folder that the weights came from.
         most: the most source tokens, end token included, that it was trained on or has positions for; None for any
@@ -40,6 +42,7 @@ class Translator:
     device: torch.device
     checkpoint: Path
     most: int | None
+    spans: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Translated:
         left_out: source tokens at the end that it did not read, because there were too many.
         tokens: of the translation.
         log_probs: of each, and of the end token, under the model.
+        filled: the source with what the model put in place of its spans; None where it translates.
     """
 
     source: str
@@ -61,6 +65,12 @@ class Translated:
     left_out: int
     tokens: list[str]
     log_probs: list[float]
+    filled: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """What people want to see."""
+        return self.text if self.filled is None else self.filled
 
 
 class Decoding:
@@ -116,8 +126,10 @@ def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best"
     prepare(values, device)
     model = build_model(values, (0,), len(target), device, len(source))
     load_weights(model, snapshot.weights, snapshot)
-    limits = [limit for limit in (values["data"]["num_steps"], getattr(model, "max_len", None)) if limit is not None]
-    return Translator(lay_out(model.eval()), source, target, device, chosen, min(limits, default=None))
+    spans = "objective" in values["data"]
+    limits = [None if spans else values["data"]["num_steps"], getattr(model, "max_len", None)]
+    most = min((limit for limit in limits if limit is not None), default=None)
+    return Translator(lay_out(model.eval()), source, target, device, chosen, most, spans)
 
 
 @torch.no_grad()
@@ -160,7 +172,10 @@ def attention_map(translator: Translator, done: Translated) -> tuple[list[str], 
 
 
 def _encode(translator: Translator, sentence: str) -> list[int]:
-    ids = translator.source.encode(normalise(sentence))
+    if translator.spans:
+        ids = encode_spans(translator.source, sentence)
+    else:
+        ids = translator.source.encode(normalise(sentence))
     if not ids:
         raise ConfigError("--prompt: an empty sentence has no translation", "give a sentence")
     most = None if translator.most is None else translator.most - 1
@@ -170,9 +185,12 @@ def _encode(translator: Translator, sentence: str) -> list[int]:
 def _translated(
     translator: Translator, sentence: str, source: list[int], ids: list[int], logs: list[float]
 ) -> Translated:
-    words = translator.source.split(normalise(sentence))
-    left_out = len(words) + 1 - len(source)
-    unknown = [word for word, number in zip(words, source) if number == 0]
     kept = ids[:-1] if ids and ids[-1] == EOS else ids
     tokens = [translator.target.tokens[number] for number in kept]
-    return Translated(sentence, translator.target.decode(kept), unknown, left_out, tokens, logs)
+    text = translator.target.decode(kept)
+    if translator.spans:
+        left_out = len(encode_spans(translator.source, sentence)) + 1 - len(source)
+        return Translated(sentence, text, [], left_out, tokens, logs, fill_spans(translator.target, sentence, kept))
+    words = translator.source.split(normalise(sentence))
+    unknown = [word for word, number in zip(words, source) if number == 0]
+    return Translated(sentence, text, unknown, len(words) + 1 - len(source), tokens, logs)

@@ -8,14 +8,16 @@ from d2lcli.training.runfolder import RunFolder
 
 SAFE = (".safetensors",)
 PICKLED = (".pt", ".pth", ".bin")
-_HINT = "name a .safetensors file, a run folder or one of its checkpoint folders"
+PUBLISHED = "model.safetensors"  # in a folder as published, with its vocabulary and config.json
+_HINT = "name a .safetensors file or a folder with model.safetensors, a run folder or one of its checkpoint folders"
 
 
 def locate(weights: str) -> Path:
     """The file or checkpoint folder that `weights` names.
 
     Args:
-        weights: a file, a checkpoint folder, or a run folder, which stands for its best checkpoint.
+        weights: a file, a folder with `model.safetensors`, a checkpoint folder, or a run folder, which stands for its
+            best checkpoint.
 
     Raises:
         CheckpointError: there is none, or it is of no known kind.
@@ -31,6 +33,8 @@ def locate(weights: str) -> Path:
         raise CheckpointError(f"weights {clean(path)}: {what}", _HINT)
     if (path / "manifest.json").is_file():
         return path
+    if (path / PUBLISHED).is_file():
+        return path / PUBLISHED
     folder = RunFolder(path)
     if not folder.exists:
         raise CheckpointError(f"weights {clean(path)}: this folder is neither a run nor a checkpoint", _HINT)

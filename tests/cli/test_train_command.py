@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -243,8 +244,8 @@ def test_an_unreadable_image(broken: str, call: Call, tmp_path: Path) -> None:
 def test_a_label_out_of_range(label: int, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = build.build_data
 
-    def wrong(values: dict[str, object]) -> Dataset:
-        dataset = original(values)
+    def wrong(*given: Any) -> Dataset:
+        dataset = original(*given)
         targets = dataset.train.targets.clone()
         targets[17] = label
         return replace(dataset, train=replace(dataset.train, targets=targets))
