@@ -24,7 +24,8 @@ def diagnose(run: Path, overrides: list[str], *, checkpoint: str, batches: int, 
     if json_output:
         print_json(finite(found.plain() | {"plot": str(picture) if picture else None}))
         return
-    print(f"{found.checkpoint} (step {found.step}), {batches} training batches, loss {found.loss:.4g}\n")
+    few = "" if found.curvature_batches == batches else f", curvature on {found.curvature_batches} of them"
+    print(f"{found.checkpoint} (step {found.step}), {batches} training batches{few}, loss {found.loss:.4g}\n")
     for finding in found.findings:
         print(f"{'!' if finding.severity > 1 else '-'} {finding.text}")
         if finding.advice:

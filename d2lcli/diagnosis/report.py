@@ -15,6 +15,8 @@ from d2lcli.training.build import Run, build
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.state import load_optimizer, load_weights
 
+LARGE = 1_000_000  # parameters from which the curvature is that of fewer batches, found in fewer steps
+FEW, FEWER_STEPS = 2, 20
 LARGEST_SIDE = 2048  # of a weight matrix whose singular values are computed
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 
@@ -48,6 +50,8 @@ class Diagnosis:
         rate: the learning rate at that point.
         loss, gradient_norm: of the batches together.
         noise_scale: see `signals.noise_scale`.
+        curvature_batches: how many of the batches the curvature was measured on; few for a large model, since one of
+            its products takes as long as several updates.
         batch_size: examples of an update.
     """
 
@@ -63,6 +67,7 @@ class Diagnosis:
     layers: list[LayerSignals]
     weights: list[WeightFacts]
     curvature: Curvature
+    curvature_batches: int
     findings: list[Finding]
 
     def plain(self) -> dict[str, Any]:
@@ -93,9 +98,14 @@ def diagnose(path: Path, values: dict[str, Any], *, checkpoint: str = "last", ba
     for module in run.model.modules():
         if isinstance(module, DROPOUTS):
             module.eval()
+        elif isinstance(getattr(module, "dropout", None), float):  # recurrent layers and attention have it as a number
+            module.dropout = 0.0
     seen = list(itertools.islice(run.train.batches(0), batches))
     layers, gradients = observe(run.model, run.task, seen)
     mean = [torch.stack(parts).mean(0) for parts in zip(*gradients, strict=True)]
+    params = [p for p in run.model.parameters() if p.requires_grad]
+    large = sum(p.numel() for p in params) >= LARGE
+    some = seen[:FEW] if large else seen
     progress = snapshot.state["progress"]
     rate = run.schedule(progress["step"] if run.interval == "step" else progress["epoch"])
     found = Diagnosis(
@@ -110,7 +120,8 @@ def diagnose(path: Path, values: dict[str, Any], *, checkpoint: str = "last", ba
         noise_scale=noise_scale(gradients[:-1], len(seen[0][1])),  # the last batch may be shorter
         layers=layers,
         weights=_weight_facts(run, mean, rate),
-        curvature=curvature(lambda: _loss(run, seen), [p for p in run.model.parameters() if p.requires_grad]),
+        curvature=curvature(lambda: _loss(run, some), params, steps=FEWER_STEPS if large else 40),
+        curvature_batches=len(some),
         findings=[],
     )
     found.findings.extend(findings(found))

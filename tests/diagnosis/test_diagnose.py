@@ -105,3 +105,27 @@ def test_the_command(tmp_path: Path) -> None:
     assert missing.returncode == 4 and missing.stderr.startswith("error:")
     assert d2l("diagnose", run, "--checkpoint", "99").returncode == 4
     assert d2l("diagnose", run, "modle=lenet").returncode == 2
+
+
+def test_texts_and_a_large_model_is_measured_on_fewer_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dropout is off wherever it stands, in recurrent layers and in attention too: two looks are the same."""
+    words = (
+        "data.limit=60",
+        "data.batch_size=8",
+        "hardware=cpu",
+        "hardware.threads=1",
+        "steps=2",
+        "scheduler=constant",
+    )
+    sizes = {
+        "seq2seq": ("model.embed_dim=4", "model.hidden_size=4", "model.dropout=0.5"),
+        "transformer": ("model.dim=4", "model.num_heads=2", "model.hidden=4", "model.dropout=0.5"),
+        "bert": ("model.dim=4", "model.num_heads=2", "model.hidden=4", "model.dropout=0.5"),
+    }
+    for name, size in sizes.items():
+        train(tmp_path / name, f"model={name}", *size, *words)
+        monkeypatch.setattr("d2lcli.diagnosis.report.LARGE", 1)
+        monkeypatch.setattr("d2lcli.diagnosis.report.FEWER_STEPS", 3)
+        found = look(tmp_path / name, batches=4)
+        assert found.curvature_batches == 2 and not found.curvature.exact
+        assert look(tmp_path / name, batches=4) == found
