@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 SMALL = 500  # parameters up to which the whole Hessian is made
 FLAT = 1e-4  # of the largest eigenvalue's size: what is below counts as zero
@@ -40,7 +41,9 @@ def hessian_product(loss: Callable[[], Tensor], params: Sequence[Tensor]) -> tup
         loss: computes a scalar anew.
         params: what it is differentiated by.
     """
-    gradients = torch.autograd.grad(loss(), params, create_graph=True, allow_unused=True, materialize_grads=True)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention can be differentiated only once
+        value = loss()
+    gradients = torch.autograd.grad(value, params, create_graph=True, allow_unused=True, materialize_grads=True)
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
 
     def product(v: Tensor) -> Tensor:

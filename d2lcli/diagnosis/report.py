@@ -99,7 +99,7 @@ def diagnose(path: Path, values: dict[str, Any], *, checkpoint: str = "last", ba
         if isinstance(module, DROPOUTS):
             module.eval()
         elif isinstance(getattr(module, "dropout", None), float):  # recurrent layers and attention have it as a number
-            module.dropout = 0.0
+            module.dropout = 0.0  # type: ignore[assignment]
     seen = list(itertools.islice(run.train.batches(0), batches))
     layers, gradients = observe(run.model, run.task, seen)
     mean = [torch.stack(parts).mean(0) for parts in zip(*gradients, strict=True)]

@@ -60,8 +60,9 @@ class _Record:
             slope = 4 * (values - low) * (high - values) / (high - low) ** 2  # over its largest
             self.flat += int((slope < FLAT).sum())
         if isinstance(self.module, RECTIFIED):
-            channels = values.movedim(1, -1).reshape(-1, values.shape[1]) if values.ndim > 1 else values[:, None]
-            alive = (channels > 0).any(0)
+            if values.ndim != 3:  # of tokens (b, t, d) the units are last already, of images (b, c, h, w) second
+                values = values.movedim(1, -1) if values.ndim > 1 else values[:, None]
+            alive = (values.flatten(0, -2) > 0).any(0)
             self.alive = alive if self.alive is None else self.alive | alive
 
     def see_gradient(self, gradient: Tensor) -> None:
