@@ -9,7 +9,7 @@ from d2lcli.training.options import model_options
 
 
 def options(shape: tuple[int, ...], outputs: int, **node: Any) -> dict[str, Any]:
-    return model_options({"model": node}, shape, outputs)
+    return model_options({"model": node, "task": {"name": "classification"}}, shape, outputs)
 
 
 def test_images_fill_a_network_of_images() -> None:
@@ -49,9 +49,12 @@ def test_what_nobody_knows_is_the_builder_s_default() -> None:
 
 
 def test_the_config_is_not_changed() -> None:
-    values = {"model": {"name": "lenet", "image_size": 28, "in_channels": None}}
+    values = {"task": {"name": "classification"}, "model": {"name": "lenet", "image_size": 28, "in_channels": None}}
     model_options(values, (1, 32, 32), 10)
-    assert values == {"model": {"name": "lenet", "image_size": 28, "in_channels": None}}
+    assert values == {
+        "task": {"name": "classification"},
+        "model": {"name": "lenet", "image_size": 28, "in_channels": None},
+    }
 
 
 def test_images_that_are_too_small() -> None:
@@ -62,3 +65,16 @@ def test_images_that_are_too_small() -> None:
 def test_data_that_is_not_images() -> None:
     with pytest.raises(ConfigError, match="takes images, but one example of the data has shape 200"):
         options((200,), 1, name="resnet18")
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [("masked_language_model", "pretraining"), ("classification", "sentence"), ("regression", "sentence"),
+     ("tagging", "tokens"), ("question_answering", "span")],
+)  # fmt: skip
+def test_what_comes_out_of_a_model_of_texts_follows_the_task(task: str, expected: str) -> None:
+    node = {"name": "bert_tiny", "vocab_size": None, "output": None, "num_classes": None}
+    found = model_options({"model": node, "task": {"name": task}}, (32,), 3, vocab_size=500)
+    assert found == {"output": expected, "vocab_size": 500, "num_classes": 3}
+    node["output"] = "tokens"
+    assert model_options({"model": node, "task": {"name": task}}, (32,), 3, vocab_size=500)["output"] == "tokens"
