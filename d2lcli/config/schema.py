@@ -88,12 +88,17 @@ class Hardware:
 
 @dataclass(frozen=True)
 class OptimKeys:
-    """Whether biases and the parameters of norms decay too; the learning rates of the head and of layers over lr."""
+    """Whether biases and the parameters of norms decay too; the learning rates of the head and of layers over lr.
+
+    Args:
+        layer_lr_decay: the rate of each layer over that of the one after it; the head has lr.
+    """
 
     decay_bias: bool = False
     decay_norm: bool = False
     head_lr_mult: float = 1.0
     layer_lr_mult: Sequence[str] = ()
+    layer_lr_decay: float = 1.0
 
 
 @dataclass(frozen=True)

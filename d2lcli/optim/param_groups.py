@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from d2lcli.optim.depths import depths
+
 NORMS = (
     nn.modules.batchnorm._NormBase,  # BatchNorm, SyncBatchNorm, InstanceNorm
     nn.GroupNorm,
@@ -25,6 +27,7 @@ def param_groups(
     head: str = "",
     head_lr_mult: float = 1.0,
     layer_lr_mult: Sequence[str] = (),
+    layer_lr_decay: float = 1.0,
 ) -> list[dict[str, Any]]:
     """The trainable parameters of `model` in at most two groups: with decay, then without; in one where nothing decays.
 
@@ -44,16 +47,23 @@ def param_groups(
         head_lr_mult: how many times the learning rate its parameters have.
         layer_lr_mult: texts `PATTERN=FACTOR`: the same for the parameters whose names match (`*` any text, `?` one
             character); the last pattern that matches holds, and a head's own factor comes on top.
+        layer_lr_decay: d in (0, 1]; all factors are multiplied by d^j, j being what `depths` says: by 1 in the head, by
+            d^(L + 1 - k) in block k = 1..L, and by d^(L + 1) in the embeddings (Howard and Ruder, 2018; Clark et al.,
+            2020).
 
     Returns:
         Groups {"params": tensors, key: the decay or 0.0, "names": names in the model}, those with another rate
         also with "lr_mult"; an empty group is left out.
 
     Raises:
-        ValueError: nothing is trainable, a text is not of that form, or a pattern matches no trainable parameter.
+        ValueError: nothing is trainable, a text is not of that form, a pattern matches no trainable parameter, or the
+            decay is out of range.
     """
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     factors = layer_factors(layer_lr_mult, [name for name, _ in trainable])
+    if not 0 < layer_lr_decay <= 1:
+        raise ValueError(f"layer_lr_decay={layer_lr_decay!r} must be above 0 and at most 1")
+    distances = depths(model, head) if layer_lr_decay != 1 else {}
     groups: dict[tuple[bool, float], dict[bool, dict[str, Any]]] = {(False, 1.0): {}}
     for name, parameter in trainable:
         path, _, leaf = name.rpartition(".")
@@ -64,7 +74,7 @@ def param_groups(
         else:
             decays = True
         in_head = head_lr_mult != 1 and (not head or name.startswith(f"{head}."))
-        factor = factors.get(name, 1.0) * (head_lr_mult if in_head else 1.0)
+        factor = factors.get(name, 1.0) * (head_lr_mult if in_head else 1.0) * layer_lr_decay ** distances.get(name, 0)
         decays = decays or not weight_decay
         rate = {"lr_mult": factor} if factor != 1 else {}
         empty = {"params": [], key: weight_decay if decays else 0.0, "names": []} | rate

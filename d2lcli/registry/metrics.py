@@ -11,6 +11,7 @@ METRICS = Registry(
         "top_k": Entry("d2lcli.tasks.metrics:top_k", "Share of examples whose right class is among the k largest logits"),
         "perplexity": Entry("d2lcli.tasks.metrics:perplexity", "exp of the mean cross-entropy of the tokens"),
         "bits_per_character": Entry("d2lcli.tasks.metrics:bits_per_character", "Mean cross-entropy of the tokens in bits"),
+        "bits_per_byte": Entry("d2lcli.tasks.bits_per_byte:bits_per_byte", "Cross-entropy of the tokens in bits over the bytes of their text: compares tokenizers"),
         "next_sentence_accuracy": Entry("d2lcli.tasks.masked_language_model:next_sentence_accuracy", "Share of pairs of which it is rightly said whether the second sentence is next"),
         "bleu4": Entry("d2lcli.tasks.bleu:bleu4", "Corpus BLEU of n-grams up to 4, from 0 to 1"),
         "bleu": Entry("d2lcli.tasks.bleu:bleu", "Mean sentence BLEU with the book's weights"),

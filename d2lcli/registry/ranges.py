@@ -57,6 +57,7 @@ RANGES: dict[str, Range] = {
     "warmup_steps": Range(0, MANY),
     "milestones": Range(0, MANY),
     "head_lr_mult": _POSITIVE,
+    "layer_lr_decay": Range(0, 1, low_open=True),
     "factor": _NOT_NEGATIVE,
     "factors": _NOT_NEGATIVE,
     "min_lr": _NOT_NEGATIVE,

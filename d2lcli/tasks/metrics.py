@@ -42,6 +42,13 @@ class Metric:
             ValueError: the metric does not fit them.
         """
 
+    def bind_tokens(self, sizes: Tensor | None) -> None:
+        """Learn how many bytes of text each token stands for, (V,); None where there are no tokens.
+
+        Raises:
+            ValueError: the metric needs to know it, and cannot.
+        """
+
     def reset(self, device: torch.device | str = "cpu") -> None:
         """Forget all examples; the state lives on `device` from now on."""
         self.state = self.zeros(device)

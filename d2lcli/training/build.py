@@ -375,11 +375,14 @@ def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:
     if fitting and values["task"]["name"] in {*LEARNT.values()} - {fitting}:
         problem = f"task '{values['task']['name']}' on data '{dataset.name}': its targets are for {fitting}"
         raise ConfigError(problem, f"set task={fitting}, or choose other targets")
-    for split in (dataset.train, dataset.val):
-        try:
+    sizes = None if dataset.tokenizer is None else torch.tensor(dataset.tokenizer.byte_sizes())
+    try:
+        for split in (dataset.train, dataset.val):
             task.check(dataset.shape, dataset.num_outputs, split.targets)
-        except ValueError as error:
-            raise ConfigError(f"task '{values['task']['name']}' on data '{dataset.name}': {error}") from None
+        for metric in task.metrics.values():
+            metric.bind_tokens(sizes)
+    except ValueError as error:
+        raise ConfigError(f"task '{values['task']['name']}' on data '{dataset.name}': {error}") from None
 
 
 @contextmanager
@@ -412,10 +415,12 @@ def _accumulate(values: Mapping[str, Any], batches: int) -> int:
 
 def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
     node = dict(values["optim"])
-    rules = {key: node.pop(key) for key in ("decay_bias", "decay_norm", "head_lr_mult", "layer_lr_mult")}
-    if rules["head_lr_mult"] != 1:
-        with naming_key("optim.head_lr_mult"):
-            rules["head"] = head_name(model)
+    keys = ("decay_bias", "decay_norm", "head_lr_mult", "layer_lr_mult", "layer_lr_decay")
+    rules = {key: node.pop(key) for key in keys}
+    for key in ("head_lr_mult", "layer_lr_decay"):
+        if rules[key] != 1:
+            with naming_key(f"optim.{key}"):
+                rules["head"] = head_name(model)
     key = "l2" if "l2" in node else "weight_decay"
     with naming_key("optim"):
         groups = param_groups(model, node.get(key, 0.0), **rules, key=key)

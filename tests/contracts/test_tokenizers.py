@@ -32,6 +32,17 @@ def test_text_it_was_trained_on_comes_back(name: str) -> None:
 
 
 @every_tokenizer
+def test_the_bytes_of_the_tokens_are_those_of_the_text(name: str) -> None:
+    """With the gap before the first token, which a text inside of another one has too."""
+    tokenizer = trained(name, reserved=SPECIAL)
+    sizes = tokenizer.byte_sizes()
+    assert len(sizes) == len(tokenizer) and sizes[:4] == [0, 0, 0, 0]
+    for text in TEXTS:
+        gap = tokenizer.gap(tokenizer.split(text))
+        assert sum(sizes[number] for number in tokenizer.encode(text)) == len((gap + text).encode())
+
+
+@every_tokenizer
 def test_special_tokens_have_the_first_ids(name: str) -> None:
     tokenizer = trained(name, reserved=SPECIAL)
     assert tokenizer.tokens[:4] == ("<unk>", "<pad>", "<bos>", "<eos>")
@@ -77,7 +88,13 @@ def test_a_file_gives_the_tokenizer_back(name: str, tmp_path: Path) -> None:
 
 @every_tokenizer
 def test_nothing_works_before_training(name: str) -> None:
-    for use in (lambda it: it.encode("a"), lambda it: it.decode([0]), lambda it: it.state(), len):
+    for use in (
+        lambda it: it.encode("a"),
+        lambda it: it.decode([0]),
+        lambda it: it.byte_sizes(),
+        lambda it: it.state(),
+        len,
+    ):
         with pytest.raises(ValueError, match="no vocabulary yet"):
             use(TOKENIZERS.build(name))
 

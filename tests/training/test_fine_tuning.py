@@ -14,9 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import d2lcli
+from d2lcli.config import compose
 from d2lcli.errors import CheckpointError, ConfigError
 from d2lcli.registry import MODELS
 from d2lcli.training import signals
+from d2lcli.training.build import build
 from d2lcli.training.loop import Trainer
 
 # 24 examples in batches of 8: epochs of 3 updates.
@@ -196,6 +198,32 @@ def test_the_head_moves_faster(tmp_path: Path) -> None:
         torch.testing.assert_close(moved[1][name], 10 * moved[0][name], rtol=1e-3, atol=1e-6)
 
 
+def test_the_rates_of_layers_reach_the_optimizer() -> None:
+    """A new head on bert_tiny: the rate falls by half from layer to layer, and by the schedule for all alike."""
+    words = ("model=bert_tiny", "data=movie_snippets", "task=classification", "optim=adamw", "optim.lr=0.5")
+    values = compose([*words, "optim.layer_lr_decay=0.5", "optim.head_lr_mult=3", "hardware=cpu"]).values
+    run = build(values)
+    found = {name: group.get("lr_mult", 1.0) for group in run.optimizer.param_groups for name in group["names"]}
+    layers = {"embedding": 1 / 8, "blocks.0": 1 / 4, "blocks.1": 1 / 2, "pooler": 1 / 2, "head": 3.0}
+    assert found == {
+        name: factor for name, _ in run.model.named_parameters()
+        for layer, factor in layers.items() if name.startswith(f"{layer}.")
+    }  # fmt: skip
+
+
+def test_a_layer_moves_as_fast_as_its_rate_says(tmp_path: Path) -> None:
+    """One update of plain sgd is the rate times the gradient."""
+    words = ("model=mlp", "model.hidden=[8,8]", *SMALL, "optim=sgd", "steps=1")
+    train(tmp_path / "start", *words, "optim.lr=0")
+    train(tmp_path / "alike", *words)
+    train(tmp_path / "decayed", *words, "optim.layer_lr_decay=0.25")
+    start, alike, decayed = (weights(tmp_path / name) for name in ("start", "alike", "decayed"))
+    for layer, factor in {"hidden1": 1 / 16, "hidden2": 1 / 4, "output": 1.0}.items():
+        for name in (f"{layer}.weight", f"{layer}.bias"):
+            moved = alike[name] - start[name]
+            torch.testing.assert_close(decayed[name] - start[name], factor * moved, rtol=1e-3, atol=1e-6)
+
+
 # Mistakes
 
 
@@ -207,6 +235,8 @@ def test_the_head_moves_faster(tmp_path: Path) -> None:
         (["head=[0]"], r"head: \[0\]|head: 0 is out of range"),
         (["head=5"], r"head: 5 is not one of new or a list of integers or null"),
         (["optim.head_lr_mult=0"], "optim.head_lr_mult: 0 is out of range"),
+        (["optim.layer_lr_decay=0"], "optim.layer_lr_decay: 0 is out of range: want > 0 and <= 1"),
+        (["optim.layer_lr_decay=1.5"], "optim.layer_lr_decay: 1.5 is out of range: want > 0 and <= 1"),
         (["freeze=[stm.*]"], r"freeze: 'stm\.\*' matches no tensor.*did you mean 'stem\.\*'"),
         (["freeze=['*']"], "freeze: nothing would be left to train"),
     ],
@@ -222,11 +252,24 @@ def test_a_model_that_is_all_head(tmp_path: Path) -> None:
         train(tmp_path / "run", "model=softmax_regression", *SMALL, "freeze=backbone")
 
 
+def test_a_model_without_a_head_has_no_layers_before_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"optim\.layer_lr_decay: NadarayaWatson has no linear or convolutional layer"
+    ):
+        train(tmp_path / "run", "model=nadaraya_watson", "optim.layer_lr_decay=0.5")
+
+
 def test_a_resume_does_not_change_what_is_frozen(source: Path, tmp_path: Path) -> None:
     words = (*MODEL, *SMALL, f"weights={source}", "freeze=[stem.*]", "optim.head_lr_mult=2")
     train(tmp_path / "run", *words)
     resume(tmp_path / "run", *words)
-    for change in ("freeze=backbone", "head=[4]", "optim.head_lr_mult=1", "weights=elsewhere"):
+    for change in (
+        "freeze=backbone",
+        "head=[4]",
+        "optim.head_lr_mult=1",
+        "optim.layer_lr_decay=0.5",
+        "weights=elsewhere",
+    ):
         with pytest.raises(ConfigError, match="would change the course of the run"):
             resume(tmp_path / "run", change)
 

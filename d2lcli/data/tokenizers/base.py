@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from d2lcli.data.tokenizers.vocabulary import Vocabulary, most_frequent, special_tokens
+from d2lcli.data.tokenizers.files import read_content, read_object
+from d2lcli.data.tokenizers.vocabulary import UNKNOWN, Vocabulary, most_frequent, special_tokens
 from d2lcli.errors import DataError, clean
 
-FORMAT = 1
-LARGEST_FILE = 256 << 20  # bytes
-_KEYS = {"format", "name", "min_freq", "reserved", "tokens", "counts"}
+LEARNT, PUBLISHED = 1, 2  # formats: special tokens first and our own rule; special tokens anywhere and a rule by name
+OURS = "d2l"
+_KEYS = {"format", "name", "min_freq", "tokens", "counts"}
+_KEYS_OF = {LEARNT: {"reserved"}, PUBLISHED: {"special", "rule"}}
 
 
 class Tokenizer(ABC):
@@ -32,6 +34,9 @@ class Tokenizer(ABC):
     """
 
     name: ClassVar[str]
+    rules: ClassVar[tuple[str, ...]] = (OURS,)  # how text is parted before it is cut: ours, or that of published ones
+    complete: ClassVar[bool] = False  # whether any text can be spelt, so that <unk> may be absent
+    rule: str = OURS
 
     def __init__(self, min_freq: int = 1, reserved: Sequence[str] = ()) -> None:
         if min_freq < 1:
@@ -57,6 +62,17 @@ class Tokenizer(ABC):
     def gap(self, tokens: Sequence[str]) -> str:
         """What stands between a text and the tokens that continue it: nothing, or the space that `join` would put."""
         return ""
+
+    def byte_sizes(self) -> list[int]:
+        """For each id the bytes of UTF-8 that its token adds to a text, the gap before it included; 0 if special.
+
+        Raises:
+            ValueError: the tokenizer has not been trained.
+        """
+        sizes = [0] * len(self)
+        for token, number in self.vocabulary.plain.items():
+            sizes[number] = len((self.gap([token]) + self.join([token])).encode("utf-8", "surrogatepass"))
+        return sizes
 
     @property
     def trained(self) -> bool:
@@ -121,31 +137,30 @@ class Tokenizer(ABC):
         return vocabulary
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text; 0 for a token that is not in the vocabulary.  The text never yields a reserved token.
+        """The ids of a text; that of <unk> for a token not in the vocabulary.  It never yields another special token.
 
         Raises:
             ValueError: the tokenizer has not been trained.
         """
-        ids, special = self.vocabulary.ids, len(self.special)
-        found = [ids.get(token, 0) for token in self.split(text)]
-        return [number if number >= special else 0 for number in found]
+        plain, unknown = self.vocabulary.plain, self.vocabulary.ids[UNKNOWN]
+        return [plain.get(token, unknown) for token in self.split(text)]
 
     def decode(self, ids: Iterable[int], skip_special: bool = False) -> str:
         """The text of ids.
 
         Args:
             ids: numbers from 0 to len(self) - 1.
-            skip_special: leave out <unk> and the reserved tokens.
+            skip_special: leave out the special tokens, <unk> too.
 
         Raises:
             ValueError: an id is outside the vocabulary, or the tokenizer has not been trained.
         """
-        tokens, first = self.tokens, len(self.special) if skip_special else 0
+        tokens, left_out = self.tokens, set(self.special) if skip_special else ()
         kept = []
         for number in ids:
             if not 0 <= number < len(tokens):
                 raise ValueError(f"id {number} is outside the vocabulary of {len(tokens)} tokens")
-            if number >= first:
+            if tokens[number] not in left_out:
                 kept.append(tokens[number])
         return self.join(kept)
 
@@ -154,10 +169,13 @@ class Tokenizer(ABC):
     def state(self) -> dict[str, Any]:
         """Everything as plain JSON values."""
         vocabulary = self.vocabulary
-        return {
-            "format": FORMAT, "name": self.name, "min_freq": self.min_freq, "reserved": list(self.special[1:]),
-            "tokens": list(vocabulary.tokens), "counts": list(vocabulary.counts), **self._more_state(),
+        state = {
+            "name": self.name, "min_freq": self.min_freq, "tokens": list(vocabulary.tokens),
+            "counts": list(vocabulary.counts), **self._more_state(),
         }  # fmt: skip
+        if vocabulary.leading and self.rule == OURS:
+            return {"format": LEARNT, "reserved": list(self.special[1:]), **state}
+        return {"format": PUBLISHED, "special": list(self.special), "rule": self.rule, **state}
 
     def load_state(self, state: Any) -> None:
         """Become the tokenizer that `state` describes; nothing is changed if it is refused.
@@ -173,22 +191,34 @@ class Tokenizer(ABC):
         vars(self).update(vars(other))
 
     def _take(self, state: Any) -> None:
-        keys = _KEYS | self._more_state().keys()
+        number = state.get("format") if isinstance(state, dict) else LEARNT
+        if not is_count(number, LEARNT) or number not in _KEYS_OF:
+            raise ValueError(f"format {clean(number, 20)} is neither {LEARNT} nor {PUBLISHED}")
+        keys = _KEYS | _KEYS_OF[number] | self._more_state().keys()
         if not isinstance(state, dict) or set(state) != keys:
             raise ValueError(f"it must be one object with the keys {', '.join(sorted(keys))}")
-        if not is_count(state["format"], 1) or state["format"] != FORMAT:
-            raise ValueError(f"format {clean(state['format'], 20)} is not {FORMAT}")
         if state["name"] != self.name:
             raise ValueError(f"it was written by '{clean(state['name'], 80)}'")
         if not is_count(state["min_freq"], 1):
             raise ValueError("min_freq must be an integer of at least 1")
-        for key in ("reserved", "tokens"):
+        for key in ("reserved" if number == LEARNT else "special", "tokens"):
             if not isinstance(state[key], list) or not all(isinstance(token, str) for token in state[key]):
                 raise ValueError(f"{key} must be a list of texts")
         if not isinstance(state["counts"], list) or not all(is_count(count, 0) for count in state["counts"]):
             raise ValueError("counts must be a list of integers of at least 0")
-        self.min_freq, self.special = state["min_freq"], special_tokens(state["reserved"])
+        self.min_freq, self.rule = state["min_freq"], state.get("rule", OURS)
+        if self.rule not in self.rules:
+            raise ValueError(f"rule '{clean(self.rule, 40)}' is none of {', '.join(self.rules)}")
+        if number == LEARNT:
+            self.special = special_tokens(state["reserved"])
+        else:
+            special_tokens([token for token in state["special"] if token != UNKNOWN])
+            self.special = tuple(state["special"])
         self._vocabulary = Vocabulary(self.special, tuple(state["tokens"]), tuple(state["counts"]))
+        if number == LEARNT and not self._vocabulary.leading:
+            raise ValueError(f"a vocabulary must begin with {UNKNOWN} and the reserved tokens")
+        if self._vocabulary.unknown is None and not self.complete:
+            raise ValueError(f"there is no {UNKNOWN} among the special tokens")
         self._take_more(state)
 
     def _more_state(self) -> dict[str, Any]:
@@ -197,7 +227,7 @@ class Tokenizer(ABC):
 
     def _take_more(self, state: Mapping[str, Any]) -> None:
         """Take the rest from a state, whose common part has been taken; ValueError if something does not fit."""
-        for token in self.tokens[len(self.special) :]:
+        for token in self.vocabulary.plain:
             if self.split(token) != [token]:
                 raise ValueError(f"'{clean(token, 80)}' is not a single token")
 
@@ -243,27 +273,11 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         DataError: the file cannot be read, or is not a JSON object with a name.
     """
-    where = f"tokenizer file {clean(os.fspath(path))}"
-    try:
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except OSError as error:
-        raise DataError(f"{where} cannot be read: {error.strerror}") from None
-    if len(content) > LARGEST_FILE:
-        raise DataError(f"{where} is larger than {LARGEST_FILE >> 20} MiB")
-    try:
-        state = json.loads(content.decode("utf-8"), object_pairs_hook=_without_repeats)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not valid JSON: {clean(error)}") from None
-    if not isinstance(state, dict) or not isinstance(state.get("name"), str):
-        raise DataError(f"{where} does not hold a tokenizer")
+    file = Path(path)
+    state = read_object(read_content(file), file)
+    if not isinstance(state.get("name"), str):
+        raise DataError(f"tokenizer file {clean(file)} does not hold a tokenizer")
     return state
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key is given twice")
-    return dict(pairs)
 
 
 def is_count(value: Any, least: int) -> bool:

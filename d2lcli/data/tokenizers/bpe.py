@@ -76,6 +76,11 @@ class BPETokenizer(Tokenizer):
         except UnicodeDecodeError:
             return codecs.utf_8_decode(content, "replace", False)[0]
 
+    def byte_sizes(self) -> list[int]:
+        """See Tokenizer; a token has one symbol for each byte, and may end in the middle of a character."""
+        first = len(self.special)
+        return [0] * first + [len(token) for token in self.tokens[first:]]
+
     def _tokens_of(self, piece: str) -> tuple[str, ...]:
         found = self._remembered.get(piece)
         if found is None:
