@@ -23,8 +23,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from d2lcli import config
-from d2lcli.training.build import Run, build, make_loader
+from d2lcli.training.build import Run, build
 from d2lcli.training.checkpoint import Checkpoints
+from d2lcli.training.data import make_loader
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.loop import Trainer
 from d2lcli.training.progress import Quiet

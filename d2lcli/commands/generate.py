@@ -234,7 +234,7 @@ def build_decoder(options: dict[str, Any], vocab_size: int) -> Any:
 
 
 def _naming(name: str) -> Any:
-    from d2lcli.training.build import naming_key
+    from d2lcli.training.parts import naming_key
 
     return naming_key(f"decoder '{name}'")
 

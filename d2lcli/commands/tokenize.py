@@ -40,7 +40,7 @@ def tokenize(
     for each in found:
         print(" ".join(map(str, each["ids"] if ids else each["tokens"])))
     if not found:
-        first = tokenizer.tokens[len(tokenizer.special) :][:SHOWN]
+        first = list(tokenizer.vocabulary.plain)[:SHOWN]
         print(f"{tokenizer.name}: {len(tokenizer):,} tokens, special {' '.join(tokenizer.special)}")
         print(f"first: {' '.join(repr(token)[1:-1] for token in first)}")
     if save is not None:
@@ -48,14 +48,14 @@ def tokenize(
 
 
 def _stored(path: Path) -> Any:
-    from d2lcli.training.tokens import TARGET, read_tokenizer
+    from d2lcli.training.tokens import read_tokenizer
 
-    return read_tokenizer(path / TARGET if path.is_dir() else path)
+    return read_tokenizer(path)
 
 
 def _trained(overrides: list[str]) -> Any:
     from d2lcli import config
-    from d2lcli.training.build import build_data
+    from d2lcli.training.data import build_data
 
     values = config.compose(["model=rnn_lm", *overrides]).values
     tokenizer = build_data(values).tokenizer

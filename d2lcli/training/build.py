@@ -1,9 +1,8 @@
 """The one function that turns a checked config into live objects."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,19 +10,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from d2lcli.data.dataset import Dataset, Split
-from d2lcli.data.examples import ExampleLoader, ExampleSplit
-from d2lcli.data.folds import take_fold
+from d2lcli.data.dataset import Dataset
 from d2lcli.data.loader import Loader
-from d2lcli.data.masked import MaskedLoader, MaskedSplit
-from d2lcli.data.pairs import PairLoader, PairSplit
-from d2lcli.data.spans import SpanLoader, SpanSplit
-from d2lcli.data.windows import TextSplit, WindowLoader
 from d2lcli.errors import ConfigError
 from d2lcli.optim.param_groups import param_groups
 from d2lcli.parallel.single import Single
 from d2lcli.registry import (
-    DATASETS,
     INITIALIZERS,
     LOSSES,
     METRICS,
@@ -32,35 +24,21 @@ from d2lcli.registry import (
     SCHEDULERS,
     STRATEGIES,
     TASKS,
-    TOKENIZERS,
 )  # fmt: skip
-from d2lcli.registry.core import Registry
-from d2lcli.registry.signatures import read_signature
-from d2lcli.tasks.shift import covariate_weights
+from d2lcli.training.data import build_data, chosen_tokenizers, make_loader, weigh_examples
 from d2lcli.training.ema import Ema
 from d2lcli.training.freezing import freeze
 from d2lcli.training.heads import head_name, set_head
 from d2lcli.training.options import model_options
 from d2lcli.training.origin import locate
+from d2lcli.training.parts import build_part, naming_key
 from d2lcli.training.precision import LossScaler, autocast
 from d2lcli.training.seeding import make_deterministic, seed_everything
-from d2lcli.training.tokens import Tokenizers, of_run, of_weights
 from d2lcli.training.transfer import Report, load
 from d2lcli.training.weights import read_weights
 
-LOADERS: dict[type[Split], type[Loader]] = {
-    Split: Loader,
-    TextSplit: WindowLoader,
-    PairSplit: PairLoader,
-    ExampleSplit: ExampleLoader,
-    MaskedSplit: MaskedLoader,
-    SpanSplit: SpanLoader,
-}
-# What a text is cut into, for a task that is not to predict the next token.
-OBJECTIVES = {"masked_language_model": "masked", "sequence_to_sequence": "span_corruption"}
 # The task for each kind of target of a text.
 LEARNT = {"label": "classification", "number": "regression", "tags": "tagging", "answer": "question_answering"}
-LOADER = "d2lcli.data.loader:loader_options"
 
 
 @dataclass
@@ -115,9 +93,9 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
         CheckpointError: the weights are missing, damaged or of another model.
     """
     device = pick_device(values["hardware"])
-    strategy = _part(STRATEGIES, values["strategy"], device=device)
+    strategy = build_part(STRATEGIES, values["strategy"], device=device)
     prepare(values, device)
-    dataset = weigh_examples(build_data(values, _tokenizers(values, stored)))
+    dataset = weigh_examples(build_data(values, chosen_tokenizers(values, stored)))
     train = make_loader(values, dataset, "train", device, strategy, training=True)
     model = model_for(values, dataset, device)
     transfer = None
@@ -203,96 +181,6 @@ def prepare(values: Mapping[str, Any], device: torch.device) -> None:
     seed_everything(values["seed"])  # the same on all ranks, so that they draw the same weights
 
 
-def _tokenizers(values: Mapping[str, Any], stored: Path | None) -> Tokenizers | None:
-    """The tokenizers of the run, or those of its weights where the config names none; else None."""
-    found = of_run(stored) if stored is not None else None
-    if found is None and values["weights"] is not None and values["data"].get("tokenizer", "") is None:
-        return of_weights(values["weights"])
-    return found
-
-
-def build_data(values: Mapping[str, Any], tokenizers: Tokenizers | None = None) -> Dataset:
-    """The data set, cut to `data.limit` examples a split.
-
-    Args:
-        values: a checked config.
-        tokenizers: trained ones for its texts, in place of what the config says.
-    """
-    node = values["data"]
-    loader_keys = read_signature(LOADER)
-    options = {key: value for key, value in node.items() if key not in loader_keys}
-    if "image_size" in DATASETS.parameters(node["name"]) and options.get("image_size") is None:
-        options["image_size"] = values["model"].get("image_size")
-    if "objective" in options and options["objective"] is None:
-        options["objective"] = OBJECTIVES.get(values["task"]["name"], "causal")
-    if tokenizers is not None and "tokenizer" in options:
-        options["tokenizer"] = tokenizers.target
-        if "source_tokenizer" in DATASETS.parameters(node["name"]):
-            options["source_tokenizer"] = tokenizers.source
-    elif (chosen := options.get("tokenizer")) is not None:
-        options["tokenizer"] = _part(TOKENIZERS, {"name": chosen} if isinstance(chosen, str) else chosen)
-    dataset = _fold(options, values) if values["fold"] is not None else _part(DATASETS, options)
-    if node["limit"]:
-        dataset = dataset.head(node["limit"])
-    return dataset
-
-
-def weigh_examples(dataset: Dataset) -> Dataset:
-    """Give training examples importance weights where the data says in what domain the model will be used."""
-    if dataset.deployed is None or not isinstance(dataset.train.inputs, Tensor):
-        return dataset
-    weights = covariate_weights(dataset.train.inputs, dataset.deployed)
-    return replace(dataset, train=replace(dataset.train, weights=weights))
-
-
-def _fold(options: dict[str, Any], values: Mapping[str, Any]) -> Dataset:
-    """One fold of a cross-validation: of all rows where the data set knows folds, else of its training split."""
-    name, chosen = options["name"], {"folds": values["cv"], "fold": values["fold"]}
-    if chosen.keys() <= DATASETS.parameters(name).keys():
-        dataset: Dataset = _part(DATASETS, options | chosen)
-        return dataset
-    try:
-        return take_fold(_part(DATASETS, options), **chosen, seed=values["seed"])
-    except ValueError as error:
-        raise ConfigError(f"cv={values['cv']} on data '{name}': {error}") from None
-
-
-def make_loader(
-    values: Mapping[str, Any],
-    dataset: Dataset,
-    split: str,
-    device: torch.device,
-    strategy: Single,
-    *,
-    training: bool = False,
-) -> Loader:
-    """The loader of a split: shuffled and augmented for training, in order and as it is for an evaluation.
-
-    Raises:
-        ConfigError: the data set has no such split, or the batch does not fit the data.
-    """
-    node = values["data"]
-    chosen = getattr(dataset, split, None)
-    if chosen is None:
-        raise ConfigError(f"data '{dataset.name}' has no split '{split}'", "use --split train or --split val")
-    try:
-        return LOADERS[type(chosen)](
-            chosen,
-            batch_size=node["batch_size"] if training else min(node["eval_batch_size"], max(1, len(chosen))),
-            seed=values["seed"],
-            shuffle=training,
-            drop_last=node["drop_last"] and training,
-            sampler=node["sampler"] if training else "shuffle",
-            rank=strategy.rank,
-            world_size=strategy.world_size,
-            device=device,
-            workers=node["workers"],
-            channels_last=values["hardware"]["channels_last"],
-        )
-    except ValueError as error:
-        raise ConfigError(f"data '{dataset.name}': {split}: {error}") from None
-
-
 def build_model(
     values: Mapping[str, Any],
     shape: Sequence[int],
@@ -303,7 +191,7 @@ def build_model(
 ) -> nn.Module:
     """The model on its device, its weights drawn; lazy layers meet one example to learn their sizes."""
     options = model_options(values, shape, num_outputs, source_vocab_size, vocab_size)
-    model: nn.Module = _part(MODELS, {"name": values["model"]["name"]} | options)
+    model: nn.Module = build_part(MODELS, {"name": values["model"]["name"]} | options)
     if "num_steps" in values["data"]:
         check_length(model, shape[0], values["model"]["name"])
     if any(nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
@@ -313,7 +201,7 @@ def build_model(
     with naming_key("head"):
         set_head(model, values["head"])
     if values["init"]:
-        _part(INITIALIZERS, values["init"])(model)
+        build_part(INITIALIZERS, values["init"])(model)
     model = model.to(device)
     if values["hardware"]["channels_last"]:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -366,7 +254,7 @@ def build_task(values: Mapping[str, Any]) -> Any:
     chosen = {"name": node["loss"]} if isinstance(node["loss"], str) else node["loss"]
     options = {key: value for key, value in chosen.items() if key != "name"}
     loss = LOSSES.get(chosen["name"])
-    return _part(TASKS, dict(node) | {"loss": partial(loss, **options) if options else loss, "metrics": metrics})
+    return build_part(TASKS, dict(node) | {"loss": partial(loss, **options) if options else loss, "metrics": metrics})
 
 
 def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:
@@ -383,26 +271,6 @@ def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:
             metric.bind_tokens(sizes)
     except ValueError as error:
         raise ConfigError(f"task '{values['task']['name']}' on data '{dataset.name}': {error}") from None
-
-
-@contextmanager
-def naming_key(key: str) -> Iterator[None]:
-    """Let a ValueError within this block name the key of the config that it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ConfigError(f"{key}: {error}") from None
-
-
-def _part(registry: Registry, node: Mapping[str, Any], **live: Any) -> Any:
-    """Build the entry that `node` names; live objects go to the builders that have a place for them."""
-    name = node["name"]
-    options = {key: value for key, value in node.items() if key != "name"}
-    options |= {key: value for key, value in live.items() if key in registry.parameters(name)}
-    try:
-        return registry.build(name, **options)
-    except ValueError as error:
-        raise ConfigError(f"{registry.kind} '{name}': {error}") from None
 
 
 def _accumulate(values: Mapping[str, Any], batches: int) -> int:
@@ -424,7 +292,7 @@ def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optim
     key = "l2" if "l2" in node else "weight_decay"
     with naming_key("optim"):
         groups = param_groups(model, node.get(key, 0.0), **rules, key=key)
-    optimizer: torch.optim.Optimizer = _part(OPTIMIZERS, node, params=groups)
+    optimizer: torch.optim.Optimizer = build_part(OPTIMIZERS, node, params=groups)
     return optimizer
 
 
@@ -446,5 +314,5 @@ def build_schedule(values: Mapping[str, Any], total_steps: int, per_epoch: int) 
     if "max_update" in node and node["max_update"] is None:
         node["max_update"] = total_steps if by_step else -(-total_steps // per_epoch)
     lr = values["optim"]["lr"]
-    schedule: Callable[[int], float] = _part(SCHEDULERS, node | {"lr": lr})
+    schedule: Callable[[int], float] = build_part(SCHEDULERS, node | {"lr": lr})
     return schedule if lag == 0 else lambda step: lr if step < lag else schedule(step - lag)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from d2lcli.config import dump_yaml
 from d2lcli.training import session, signals
-from d2lcli.training.build import build, make_loader
+from d2lcli.training.build import build
+from d2lcli.training.data import make_loader
 from d2lcli.training.files import replace_file, sweep, to_json
 from d2lcli.training.plan import Plan, already_finished, fold_plans, length
 from d2lcli.training.progress import Progress, Quiet, numbers

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from d2lcli.parallel.single import single
 from d2lcli.tasks.shift import PageHinkley
-from d2lcli.training.build import make_loader
+from d2lcli.training.data import make_loader
 from d2lcli.training.judge import Rebuilt, rebuild
 
 THRESHOLD, SLACK = 50.0, 0.25  # in standard deviations of the validation losses

@@ -11,16 +11,15 @@ from torch import nn
 from d2lcli.data.dataset import Dataset
 from d2lcli.parallel.single import single
 from d2lcli.training.build import (
-    build_data,
     build_task,
     check_task,
-    make_loader,
     model_for,
     pick_device,
     pick_precision,
     prepare,
 )
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
+from d2lcli.training.data import build_data, make_loader
 from d2lcli.training.evaluate import Evaluation, evaluate_model
 from d2lcli.training.precision import autocast
 from d2lcli.training.state import load_weights

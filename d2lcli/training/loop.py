@@ -17,11 +17,12 @@ from d2lcli.data.loader import Loader
 from d2lcli.errors import NonFiniteError
 from d2lcli.optim.constraints import add_penalties, project_ball
 from d2lcli.training import nonfinite, signals
-from d2lcli.training.build import Run, naming_key
+from d2lcli.training.build import Run
 from d2lcli.training.checkpoint import Checkpoints, all_finite
 from d2lcli.training.evaluate import Evaluation, Interrupted, evaluate_model
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.meter import Meter
+from d2lcli.training.parts import naming_key
 from d2lcli.training.progress import Progress, numbers
 from d2lcli.training.state import Position, capture
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from d2lcli.parallel.single import Single
-from d2lcli.training.build import build_data, build_schedule, count_updates, make_loader
+from d2lcli.training.build import build_schedule, count_updates
+from d2lcli.training.data import build_data, make_loader
 from d2lcli.training.figures import new_figure
 
 

@@ -10,8 +10,9 @@ from d2lcli.config import dump_yaml
 from d2lcli.data.loader import Loader
 from d2lcli.errors import CheckpointError, D2LError, MemoryFullError, WorkerLostError, clean
 from d2lcli.training import signals
-from d2lcli.training.build import Run, build, make_loader
+from d2lcli.training.build import Run, build
 from d2lcli.training.checkpoint import Checkpoints, Snapshot, read_snapshot
+from d2lcli.training.data import make_loader
 from d2lcli.training.files import replace_file, sweep, to_json
 from d2lcli.training.launch import die_with_parent
 from d2lcli.training.logbook import Logbook

@@ -1,10 +1,12 @@
 """The tokenizers that texts are cut with, where they are not trained anew: a run's own, or those of its weights."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from d2lcli.data.tokenizers.base import Tokenizer, read_state
-from d2lcli.errors import CheckpointError, DataError, clean
+from d2lcli.data.tokenizers.base import Tokenizer
+from d2lcli.data.tokenizers.published import find_vocabulary, read_vocabulary
+from d2lcli.errors import CheckpointError, clean
 from d2lcli.registry import TOKENIZERS
 from d2lcli.training.origin import locate
 
@@ -50,18 +52,17 @@ def of_weights(weights: str) -> Tokenizers | None:
     return of_run(place.parent.parent if place.is_dir() else place.parent)
 
 
-def read_tokenizer(file: Path) -> Tokenizer:
-    """The tokenizer that a run has written.
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer that a run has written, or a published one.
+
+    Args:
+        path: a run, its tokenizer's file, or what `read_vocabulary` takes.
 
     Raises:
         CheckpointError: it is missing.
         DataError: it is damaged.
     """
+    file = (find_vocabulary(path) or path / TARGET) if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(f"{clean(file.parent)}: {file.name} is missing, which the run wrote at its start")
-    state = read_state(file)
-    if state["name"] not in TOKENIZERS:
-        raise DataError(f"{clean(file)}: unknown tokenizer '{clean(state['name'], 40)}'")
-    tokenizer: Tokenizer = TOKENIZERS.build(state["name"])
-    tokenizer.load_state(state)
-    return tokenizer
+    return read_vocabulary(file, {name: partial(TOKENIZERS.build, name) for name in TOKENIZERS.names()})

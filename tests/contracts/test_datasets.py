@@ -16,7 +16,7 @@ from d2lcli.data.find import locate
 from d2lcli.data.loader import Loader
 from d2lcli.data.sources import SOURCES
 from d2lcli.registry import DATASETS
-from d2lcli.training.build import LOADERS
+from d2lcli.training.data import LOADERS
 
 
 def _folder(path: Path) -> dict[str, Any]:
