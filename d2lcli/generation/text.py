@@ -91,9 +91,10 @@ def encode_prompt(source: TextModel, prompt: str) -> list[int]:
     ids = tokenizer.encode(text)
     if not ids:
         raise ConfigError("--prompt: an empty prompt leaves nothing to go on from", "give a letter or a word")
-    if 0 in ids:
-        unknown = next(token for token, number in zip(tokenizer.split(text), ids) if number == 0)
-        known = tokenizer.tokens[len(tokenizer.special) :]
+    missing = tokenizer.vocabulary.unknown
+    if missing in ids:
+        unknown = next(token for token, number in zip(tokenizer.split(text), ids) if number == missing)
+        known = list(tokenizer.vocabulary.plain)
         hint = nearest(unknown, known) if len(unknown) > 1 else ""
         raise ConfigError(
             f"--prompt: the model does not know '{clean(unknown, 40)}'{hint}; it knows {len(tokenizer)} tokens",

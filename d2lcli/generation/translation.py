@@ -192,5 +192,6 @@ def _translated(
         left_out = len(encode_spans(translator.source, sentence)) + 1 - len(source)
         return Translated(sentence, text, [], left_out, tokens, logs, fill_spans(translator.target, sentence, kept))
     words = translator.source.split(normalise(sentence))
-    unknown = [word for word, number in zip(words, source) if number == 0]
+    missing = translator.source.vocabulary.unknown
+    unknown = [word for word, number in zip(words, source) if number == missing]
     return Translated(sentence, text, unknown, len(words) + 1 - len(source), tokens, logs)

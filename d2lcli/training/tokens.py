@@ -42,14 +42,18 @@ def of_run(folder: Path) -> Tokenizers | None:
 
 
 def of_weights(weights: str) -> Tokenizers | None:
-    """Those of the run that the weights come from, or that lie in the weights' folder; None where there are none.
+    """Those of the run that the weights come from, or the vocabulary beside published ones; None where there is none.
 
     Raises:
         CheckpointError: there are no such weights.
         DataError: a tokenizer's file is damaged.
     """
     place = locate(weights)
-    return of_run(place.parent.parent if place.is_dir() else place.parent)
+    if place.is_dir():  # a checkpoint of a run
+        return of_run(place.parent.parent)
+    if find_vocabulary(place.parent) is None:
+        return None
+    return Tokenizers(read_vocabulary(place.parent))
 
 
 def read_tokenizer(path: Path) -> Tokenizer:

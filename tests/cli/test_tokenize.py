@@ -40,6 +40,22 @@ def test_one_trained_here_is_saved_and_used_again(corpus: Path, tmp_path: Path) 
     assert run(saved, "--text", "fatter_", "--ids").split() == ids
 
 
+def test_a_published_vocabulary_is_read_from_its_file_or_folder(tmp_path: Path) -> None:
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text("[PAD]\nun\n##able\n##s\n[UNK]\n.\n")
+    for path in (vocabulary, tmp_path):
+        assert run(path, "--text", "Unables.").split() == ["un", "##able", "##s", "."]
+        assert run(path, "--text", "un able.", "--ids").split() == ["1", "4", "5"]
+    assert run(tmp_path).splitlines() == ["wordpiece: 6 tokens, special <pad> <unk>", "first: un ##able ##s ."]
+
+
+def test_a_published_vocabulary_that_is_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "vocab.json").write_text("{}")
+    assert main(["tokenize", str(tmp_path)]) == 3
+    error = capsys.readouterr().err
+    assert "there is no merges.txt beside it" in error and "give BERT's vocab.txt" in error
+
+
 def test_without_text_it_tells_of_the_vocabulary() -> None:
     assert run().startswith("char: ")
 

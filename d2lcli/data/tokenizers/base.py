@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from d2lcli.data.tokenizers.files import read_content, read_object
-from d2lcli.data.tokenizers.vocabulary import UNKNOWN, Vocabulary, most_frequent, special_tokens
+from d2lcli.data.tokenizers.vocabulary import UNKNOWN, Vocabulary, can_be_special, most_frequent, special_tokens
 from d2lcli.errors import DataError, clean
 
 LEARNT, PUBLISHED = 1, 2  # formats: special tokens first and our own rule; special tokens anywhere and a rule by name
@@ -212,8 +212,9 @@ class Tokenizer(ABC):
         if number == LEARNT:
             self.special = special_tokens(state["reserved"])
         else:
-            special_tokens([token for token in state["special"] if token != UNKNOWN])
             self.special = tuple(state["special"])
+            if not all(map(can_be_special, self.special)):
+                raise ValueError("a special token must have at least two characters and no white space")
         self._vocabulary = Vocabulary(self.special, tuple(state["tokens"]), tuple(state["counts"]))
         if number == LEARNT and not self._vocabulary.leading:
             raise ValueError(f"a vocabulary must begin with {UNKNOWN} and the reserved tokens")

@@ -130,11 +130,36 @@ def commonest_merges(words: Words, room: int, min_freq: int, banned: Sequence[st
     return list(found)
 
 
-def apply_merges(symbols: Sequence[str], ranks: Mapping[Pair, int]) -> Sequence[str]:
-    """The symbols after all merges that apply to them, the earliest learnt first."""
-    while len(symbols) > 1:
-        pair = min(pairs(symbols), key=lambda each: ranks.get(each, len(ranks)))
-        if pair not in ranks:
-            break
-        symbols = merged(symbols, pair, "".join(pair))
-    return symbols
+def apply_merges(symbols: Sequence[str], ranks: Mapping[Pair, int]) -> list[str]:
+    """The symbols after all merges that apply to them: as long as there is one, the earliest learnt, everywhere.
+
+    The places of each pair are kept, so that n symbols take n log n steps.  A symbol that is merged into the one before
+    it becomes empty, and is stepped over.
+
+    Args:
+        symbols: of a word.
+        ranks: of the pairs, the earliest learnt first.
+    """
+    here, end = list(symbols), len(symbols)
+    before, after = list(range(-1, end - 1)), list(range(1, end + 1))
+    places: defaultdict[Pair, list[int]] = defaultdict(list)
+    for place, pair in enumerate(pairs(symbols)):
+        if pair in ranks:
+            places[pair].append(place)
+    heap = [(ranks[pair], pair) for pair in places]
+    heapify(heap)
+    while heap:
+        pair = heappop(heap)[1]
+        for place in sorted(places.pop(pair, ())):
+            right = after[place]
+            if right == end or (here[place], here[right]) != pair:
+                continue  # a merge has taken one of the two since
+            here[place], here[right] = here[place] + here[right], ""
+            after[place] = after[right]
+            if after[place] < end:
+                before[after[place]] = place
+            for left in (before[place], place):
+                if left >= 0 and after[left] < end and (new := (here[left], here[after[left]])) in ranks:
+                    heappush(heap, (ranks[new], new))
+                    places[new].append(left)
+    return [symbol for symbol in here if symbol]

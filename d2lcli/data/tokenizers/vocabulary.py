@@ -1,4 +1,4 @@
-"""The tokens of a corpus in a fixed order: a token's place is its id (d2l 9.2)."""
+"""Tokens in a fixed order: a token's place is its id (d2l 9.2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,21 @@ UNKNOWN = "<unk>"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Special tokens first, <unk> with id 0; then the tokens of the corpus.
+    """Special tokens, and those that texts are made of.
+
+    One that was learnt here begins with the special tokens, <unk> first; a published one has them at any place, and no
+    <unk> if nothing can be unknown.
 
     Args:
-        special: <unk> and the reserved tokens.  No text is ever encoded to a reserved token.
-        tokens: all tokens, `special` at the front; the token at place i has id i.
+        special: the special tokens in the order of their ids.  No text is ever encoded to one, but what is not known
+            becomes <unk>.
+        tokens: all tokens; the one at place i has id i.
         counts: how often each token occurs in the corpus; that of <unk> counts whatever was left out.
+
+    Attributes:
+        ids: of all tokens.
+        plain: those of the tokens that are not special, in order.
+        unknown: that of <unk>, or None.
 
     Raises:
         ValueError: the three do not fit together, or a token occurs twice.
@@ -23,18 +32,33 @@ class Vocabulary:
     tokens: tuple[str, ...]
     counts: tuple[int, ...]
     ids: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    plain: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    unknown: int | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.special[:1] != (UNKNOWN,) or self.tokens[: len(self.special)] != self.special:
-            raise ValueError(f"a vocabulary must begin with {UNKNOWN} and the reserved tokens")
         if len(self.counts) != len(self.tokens):
             raise ValueError(f"a vocabulary of {len(self.tokens)} tokens must not have {len(self.counts)} counts")
         object.__setattr__(self, "ids", {token: i for i, token in enumerate(self.tokens)})
         if len(self.ids) != len(self.tokens):
             raise ValueError("a token must not occur twice in a vocabulary")
+        special = set(self.special)
+        if tuple(token for token in self.tokens if token in special) != self.special:
+            raise ValueError("a vocabulary must hold each special token once, in their order")
+        object.__setattr__(self, "plain", {token: i for token, i in self.ids.items() if token not in special})
+        object.__setattr__(self, "unknown", self.ids[UNKNOWN] if UNKNOWN in special else None)
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def leading(self) -> bool:
+        """Whether the special tokens are the first, and <unk> the first of them."""
+        return self.special[:1] == (UNKNOWN,) and self.tokens[: len(self.special)] == self.special
+
+
+def can_be_special(token: str) -> bool:
+    """Whether a token has at least two characters, none of them white space."""
+    return len(token) >= 2 and token.split() == [token]
 
 
 def special_tokens(reserved: Sequence[str]) -> tuple[str, ...]:
@@ -44,7 +68,7 @@ def special_tokens(reserved: Sequence[str]) -> tuple[str, ...]:
         ValueError: a reserved token is shorter than two characters, holds white space, or is given twice.
     """
     for token in reserved:
-        if len(token) < 2 or token.split() != [token]:
+        if not can_be_special(token):
             raise ValueError(f"reserved: {token!r} must have at least two characters and no white space")
     special = (UNKNOWN, *reserved)
     if len(set(special)) < len(special):

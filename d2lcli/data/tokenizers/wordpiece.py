@@ -1,26 +1,24 @@
 """WordPiece, the tokens of BERT (Schuster and Nakajima, 2012; Devlin et al., 2019)."""
 
-import unicodedata
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
 
-from d2lcli.data.tokenizers.base import Tokenizer, is_count
+from d2lcli.data.tokenizers.base import OURS, is_count
 from d2lcli.data.tokenizers.likelihood import INSIDE, likeliest_pieces
 from d2lcli.data.tokenizers.merging import Words
+from d2lcli.data.tokenizers.parting import CHUNKS, words_of
+from d2lcli.data.tokenizers.subwords import SubwordTokenizer
 from d2lcli.data.tokenizers.vocabulary import UNKNOWN, Vocabulary
 from d2lcli.errors import DataError, clean
 
 LONGEST_LEARNT = 100  # characters of a word; BERT knows no longer ones
-MOST_REMEMBERED = 1 << 18  # words
-# Chinese characters, each of them a word.
-IDEOGRAPHS = (
-    (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B820, 0x2CEAF),
-    (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
-)  # fmt: skip
+CLOSE = ".?!,"  # what BERT's tokenizer puts no space before, when it decodes
+Rule = Literal["d2l", "bert"]
 
 
-class WordPieceTokenizer(Tokenizer):
+class WordPieceTokenizer(SubwordTokenizer):
     """Words cut into the longest pieces known, from left to right; `##` marks pieces that do not begin a word.
 
     A word is what stands between white space; every punctuation mark and every Chinese character is a word by itself,
@@ -32,19 +30,26 @@ class WordPieceTokenizer(Tokenizer):
         min_freq: a character or a pair that occurs less often is left out.
         reserved: see Tokenizer.
         lower: drop capitals and accents.
+        rule: see `wordpiece`.
 
     Raises:
         ValueError: a value out of range.
     """
 
     name = "wordpiece"
+    rules = (OURS, "bert")
 
     def __init__(
-        self, vocab_size: int = 1000, min_freq: int = 1, reserved: Sequence[str] = (), lower: bool = True
+        self,
+        vocab_size: int = 1000,
+        min_freq: int = 1,
+        reserved: Sequence[str] = (),
+        lower: bool = True,
+        rule: Rule = "d2l",
     ) -> None:
         super().__init__(min_freq, reserved)
-        self.vocab_size, self.lower = vocab_size, lower
-        self._known: _Known | None = None
+        self.vocab_size, self.lower, self.rule = vocab_size, lower, rule
+        self._known: tuple[Vocabulary, _Known] | None = None
         self._room()
 
     def _room(self) -> int:
@@ -53,25 +58,35 @@ class WordPieceTokenizer(Tokenizer):
             raise ValueError(f"vocab_size={self.vocab_size} must be at least {len(self.special) + 1}")
         return room
 
-    def split(self, text: str) -> list[str]:
-        """The pieces of a text; a word that cannot be cut stands there whole."""
-        if self._known is None or self._known.vocabulary is not self.vocabulary:
-            self._known = _Known(self.vocabulary, self.lower)
-        return [piece for chunk in text.split() for piece in self._known.pieces_of(chunk)]
-
     def join(self, tokens: Sequence[str]) -> str:
-        return " ".join(tokens).replace(f" {INSIDE}", "").removeprefix(INSIDE)
+        text = " ".join(tokens).replace(f" {INSIDE}", "").removeprefix(INSIDE)
+        return text if self.rule == OURS else re.sub(f" (?=[{CLOSE}])", "", text)
 
     def gap(self, tokens: Sequence[str]) -> str:
-        return "" if not tokens or tokens[0].startswith(INSIDE) else " "
+        close = (INSIDE,) if self.rule == OURS else (INSIDE, *CLOSE)
+        return "" if not tokens or tokens[0].startswith(close) else " "
 
     def _pieces(self, text: str) -> list[str]:
-        return text.split()
+        """What stands between white space."""
+        return text.split() if self.rule == OURS else CHUNKS.findall(text)
+
+    def _words(self, chunk: str) -> list[str]:
+        return words_of(chunk, self.lower, self.rule == "bert")
+
+    def _cut(self, piece: str) -> list[str]:
+        """The pieces of what stands between white space; a word that cannot be cut stands there whole."""
+        if self._known is None or self._known[0] is not self.vocabulary:
+            self._known = self.vocabulary, self._known_of(self.vocabulary.plain)
+        cut = self._known[1].cut
+        return [token for word in self._words(piece) for token in cut(word)]
+
+    def _known_of(self, pieces: Collection[str]) -> "_Known":
+        return _Known(pieces, None if self.rule == OURS else LONGEST_LEARNT)
 
     def _learn(self, counts: Counter[str]) -> Vocabulary:
         words: Counter[str] = Counter()
         for chunk, count in counts.items():
-            for word in words_of(chunk, self.lower):
+            for word in self._words(chunk):
                 words[word] += count
         alphabet = self._alphabet(words)
         known = {
@@ -98,7 +113,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def _counted(self, words: Mapping[str, int], pieces: set[str]) -> Vocabulary:
         """The vocabulary by falling count."""
-        known = _Known(Vocabulary(self.special, (*self.special, *pieces), (0,) * (len(self.special) + len(pieces))))
+        known = self._known_of(pieces)
         totals: Counter[str] = Counter()
         for word, count in words.items():
             for piece in known.cut(word):
@@ -115,49 +130,54 @@ class WordPieceTokenizer(Tokenizer):
             raise ValueError(f"vocab_size must be an integer of at least {len(self.tokens)}, the number of tokens")
         if not isinstance(state["lower"], bool):
             raise ValueError("lower must be true or false")
-        for token in self.tokens[len(self.special) :]:
-            body = token.removeprefix(INSIDE)
-            if words_of(body, state["lower"]) != [body]:
-                raise ValueError(f"'{clean(token, 80)}' is not a single token")
         self.vocab_size, self.lower = state["vocab_size"], state["lower"]
+        for token in self.vocabulary.plain:
+            body = token.removeprefix(INSIDE)
+            # Published vocabularies hold pieces that no text has, such as [unused0].
+            single = (
+                words_of(body, self.lower) == [body] if self.rule == OURS else token and len(body) <= LONGEST_LEARNT
+            )
+            if not single:
+                raise ValueError(f"'{clean(token, 80)}' is not a single token")
 
 
 class _Known:
-    """The pieces of a vocabulary, and how words that have been met are cut into them."""
+    """The pieces of a vocabulary.
 
-    def __init__(self, vocabulary: Vocabulary, lower: bool = False) -> None:
-        self.vocabulary, self._lower = vocabulary, lower
-        self._pieces = frozenset(vocabulary.tokens[len(vocabulary.special) :])
+    Args:
+        pieces: that are not special.
+        most: characters of a word, of which longer ones are unknown; None for any number.
+    """
+
+    def __init__(self, pieces: Collection[str], most: int | None) -> None:
+        self._pieces, self._most = frozenset(pieces), most
         self._longest = max(map(len, self._pieces), default=0)
-        self._remembered: dict[str, list[str]] = {}
-
-    def pieces_of(self, chunk: str) -> list[str]:
-        """The pieces of what stands between white space."""
-        found = self._remembered.get(chunk)
-        if found is None:
-            if len(self._remembered) >= MOST_REMEMBERED:
-                self._remembered.clear()
-            found = [piece for word in words_of(chunk, self._lower) for piece in self.cut(word)]
-            self._remembered[chunk] = found
-        return found
 
     def cut(self, word: str) -> list[str]:
         """The longest piece that begins the word, then the longest of the rest; the word itself if there is none."""
+        if self._most is not None and len(word) > self._most:
+            return [word]
         found: list[str] = []
-        rest = word
-        while rest:
-            sizes = range(min(len(rest), self._longest), 0, -1)
-            piece = next((rest[:size] for size in sizes if rest[:size] in self._pieces), None)
-            if piece is None or (found and not piece.startswith(INSIDE)):
+        place, mark = 0, ""
+        while place < len(word):
+            rest = mark + word[place : place + self._longest]
+            for size in range(min(len(rest), self._longest), len(mark), -1):
+                if rest[:size] in self._pieces:
+                    break
+            else:
                 return [word]
-            found.append(piece)
-            rest = rest[len(piece) :]
-            rest = rest and INSIDE + rest
+            found.append(rest[:size])
+            place += size - len(mark)
+            mark = INSIDE
         return found
 
 
 def wordpiece(
-    vocab_size: int = 1000, min_freq: int = 1, reserved: Sequence[str] = (), lower: bool = True
+    vocab_size: int = 1000,
+    min_freq: int = 1,
+    reserved: Sequence[str] = (),
+    lower: bool = True,
+    rule: Rule = "d2l",
 ) -> WordPieceTokenizer:
     """WordPiece, to be trained or loaded.
 
@@ -166,29 +186,15 @@ def wordpiece(
         min_freq: a character or a pair of pieces that occurs less often in the training text is left out.
         reserved: special tokens beside <unk>, in the order of their ids from 1 on.
         lower: drop capitals and accents, as BERT's uncased models do.
+        rule: bert: as BERT's published tokenizers in what differs from ours: control characters part no words, words of
+            more than 100 characters are unknown, and no space stands before . ? ! and , in what is decoded.
 
     Raises:
         ValueError: a value out of range.
     """
-    return WordPieceTokenizer(vocab_size, min_freq, reserved, lower)
-
-
-def words_of(chunk: str, lower: bool) -> list[str]:
-    """The words of what stands between white space, cleaned."""
-    if lower:
-        chunk = "".join(c for c in unicodedata.normalize("NFD", chunk) if unicodedata.category(c) != "Mn").lower()
-    kept = (character for character in chunk if unicodedata.category(character)[0] != "C")
-    return "".join(f" {c} " if _stands_alone(c) else c for c in kept).split()
+    return WordPieceTokenizer(vocab_size, min_freq, reserved, lower, rule)
 
 
 def characters(word: str) -> list[str]:
     """A word's first pieces."""
     return [*word[:1], *(INSIDE + character for character in word[1:])]
-
-
-def _stands_alone(character: str) -> bool:
-    """Whether BERT takes it as a word: what is no letter, digit or space in ASCII, punctuation, Chinese characters."""
-    code = ord(character)
-    if code < 128:
-        return not character.isalnum()
-    return unicodedata.category(character)[0] == "P" or any(least <= code <= most for least, most in IDEOGRAPHS)
