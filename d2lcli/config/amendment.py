@@ -15,6 +15,7 @@ from d2lcli.config.overrides import read_overrides
 from d2lcli.config.places import BUNDLES
 from d2lcli.config.problems import Problems
 from d2lcli.config.schema import GROUPS
+from d2lcli.config.yaml_text import Document
 
 
 def amend(values: Mapping[str, Any], overrides: Sequence[str], *, config_file: Path | None = None) -> Config:
@@ -54,9 +55,12 @@ def _switch(config: Config, chosen: Mapping[str, str | None]) -> None:
     for bundle in BUNDLES:
         if name := chosen.get(bundle):
             document = choice_document(bundle, name)
-            for group in own_choices(document):
-                _replace(config, shipped, group)
-            _merge(config.values, {key: value for key, value in document.values.items() if key != "defaults"})
+            for group, own in own_choices(document).items():
+                if group in GROUPS:
+                    _replace(config, shipped, group)
+                elif group not in chosen:  # a bundle that the bundle chooses, such as hardware
+                    _merge_bundle(config, choice_document(group, own))
+            _merge_bundle(config, document)
     for group in chosen:
         if group in GROUPS:
             _replace(config, shipped, group)
@@ -66,6 +70,10 @@ def _replace(config: Config, shipped: Config, group: str) -> None:
     if config.choices[group] != shipped.choices[group]:
         config.values[group] = copy.deepcopy(shipped.values[group])
         config.choices[group] = shipped.choices[group]
+
+
+def _merge_bundle(config: Config, document: Document) -> None:
+    _merge(config.values, {key: value for key, value in document.values.items() if key != "defaults"})
 
 
 def _merge(values: dict[str, Any], more: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from d2lcli.config import compose, differences, dump_yaml, explain, from_values
+from d2lcli.config import amend, compose, differences, dump_yaml, explain, from_values
 from d2lcli.config.yaml_text import parse_document
 from d2lcli.errors import ConfigError
 
@@ -21,6 +21,12 @@ def test_a_saved_config_is_read_back(words: list[str]) -> None:
     assert {key: again.choices[key] for key in ("model", "data", "optim")} == {
         key: config.choices[key] for key in ("model", "data", "optim")
     }
+
+
+@pytest.mark.parametrize("more", [[], ["hardware=auto"], ["hardware.threads=2"]])
+def test_the_command_of_an_experiment_that_chooses_hardware_can_be_given_again(more: list[str]) -> None:
+    words = ["experiment=scaling_law", *more]
+    assert amend(saved(*words), words).values == compose(words).values
 
 
 def test_reading_does_not_change_what_was_given() -> None:
