@@ -222,7 +222,7 @@ def tokenize(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [KEY=VALUE]...",
-            help="A run or a tokenizer's file; or the data and tokenizer to train one.",
+            help="A run, a tokenizer's file or a published vocabulary; or what to train one on.",
             show_default=False,
         ),
     ] = None,
