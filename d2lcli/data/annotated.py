@@ -8,7 +8,7 @@ from d2lcli.data.dataset import Dataset
 from d2lcli.data.examples import IGNORED, Example, ExampleSplit, Kind, example_split
 from d2lcli.data.marked import RESERVED, Marks, mark
 from d2lcli.data.splitting import check_share, hash_order
-from d2lcli.data.tokenizers.base import Tokenizer
+from d2lcli.data.tokenizers.base import Tokenizer, fitted
 from d2lcli.errors import DataError, clean
 
 FEWEST = 5  # tokens of two texts of one token each, and their marks
@@ -90,10 +90,7 @@ def annotated_dataset(
     Raises:
         DataError: a tokenizer that was trained elsewhere has no special tokens.
     """
-    tokenizer = options.tokenizer
-    if not tokenizer.trained:
-        tokenizer = tokenizer.renewed(RESERVED)
-        tokenizer.train([text for each in parts["train"] for text in each.texts])
+    tokenizer = fitted(options.tokenizer, RESERVED, [text for each in parts["train"] for text in each.texts])
     splits = {part: encoded(texts, kind, tokenizer, options.num_steps, part, place) for part, texts in parts.items()}
     num_outputs = {"number": 1, "answer": 2}.get(kind, len(classes))
     return Dataset(

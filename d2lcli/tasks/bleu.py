@@ -16,9 +16,7 @@ def counts(predicted: Sequence[Hashable], reference: Sequence[Hashable], order: 
     """For n = 1 .. order: the n-grams of the prediction that the reference has, each as often at most; and all."""
     matched, total = [], []
     for n in range(1, order + 1):
-        own, other = (
-            Counter(tuple(text[i : i + n]) for i in range(len(text) - n + 1)) for text in (predicted, reference)
-        )
+        own, other = _grams(predicted, n), _grams(reference, n)
         matched.append(sum(min(count, other[gram]) for gram, count in own.items()))
         total.append(sum(own.values()))
     return matched, total
