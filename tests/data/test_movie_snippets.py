@@ -46,3 +46,10 @@ def test_texts_and_labels_belong_together() -> None:
     classifier = LogisticRegression(C=10.0).fit(words.fit_transform(texts[0]), data.train.targets.numpy())
     accuracy = classifier.score(words.transform(texts[1]), data.val.targets.numpy())
     assert accuracy == pytest.approx(0.81, abs=0.025)
+
+
+def test_the_first_sentences_are_of_both_classes() -> None:
+    """The file is sorted by class; `data.limit` takes the first of each split."""
+    dataset = movie_snippets().head(200)
+    for split in (dataset.train, dataset.val):
+        assert 60 < int(split.targets.sum()) < 140
