@@ -52,6 +52,8 @@ class TextOptions:
             raise ValueError("num_train and num_val go together: give both, or neither")
         if self.objective != "causal" and self.num_train is not None:
             raise ValueError("num_train and num_val are for a text whose next token is predicted")
+        if self.objective == "masked" and self.partition != "random":
+            raise ValueError(f"partition is {self.partition}, but pairs of sentences are not cut as windows")
         if self.objective == "masked" and self.num_steps < 8:
             raise ValueError(f"num_steps is {self.num_steps}; two sentences and their marks need at least 8")
         if self.objective == "span_corruption" and self.partition == "sequential":

@@ -1,8 +1,11 @@
 """Masked pairs of sentences: counts and shares of the paper, and batches that are a function of their position."""
 
+from typing import Any
+
 import pytest
 import torch
 
+from d2lcli.data.corpora import botchan
 from d2lcli.data.marked import RESERVED, Marks, mark
 from d2lcli.data.masked import IGNORED, MaskedLoader, MaskedSplit, documents, hide, masked_split
 from d2lcli.data.tokenizers.word import WordTokenizer
@@ -108,6 +111,20 @@ def test_an_evaluation_hides_the_same_for_every_seed_and_batch_size() -> None:
         return rows
 
     assert flat() == flat(seed=9, batch_size=59) and len(flat()) == 59
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"objective": "masked", "partition": "sequential"}, "not cut as windows"),
+        ({"objective": "masked", "num_steps": 7}, "need at least 8"),
+        ({"objective": "masked", "num_train": 9, "num_val": 9}, "whose next token is predicted"),
+        ({"objective": "span_corruption", "partition": "sequential"}, "no state goes on"),
+    ],
+)
+def test_options_that_do_not_go_together(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        botchan(**options)
 
 
 def test_a_text_without_two_sentences_and_a_tokenizer_without_marks_are_refused() -> None:
