@@ -67,6 +67,11 @@ class SpanLoader(WindowLoader):
     split: SpanSplit
     _evaluated: Tensor | None = None  # which tokens are cut out in an evaluation, for the whole split
 
+    def _open(self, device: torch.device, channels_last: bool, workers: int) -> None:
+        """The text stays on the CPU, where spans are cut out: a batch is sent to the device, and never read back."""
+        super()._open(torch.device("cpu"), channels_last, workers)
+        self.device = device
+
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         if not 0 <= start <= len(self):
             raise ValueError(f"start is {start}; the epoch has {len(self)} batches")
@@ -76,7 +81,7 @@ class SpanLoader(WindowLoader):
             if high > low:
                 noise = self._noise(epoch, index, begin, size)[low:high]
                 windows = self.tokens[self._starts(epoch)[begin + low : begin + high, None] + self.steps[:-1]]
-                yield self._corrupted(windows.cpu(), noise)
+                yield self._corrupted(windows, noise)
 
     def _noise(self, epoch: int, index: int, begin: int, size: int) -> Tensor:
         """Which tokens (b, T) of a global batch are cut out."""
@@ -94,8 +99,7 @@ class SpanLoader(WindowLoader):
         source, targets = torch.cat([source, ends[:, 1:]], 1), torch.cat([targets, ends], 1)
         inputs = torch.cat([torch.full((len(windows), 1), BOS), targets[:, :-1]], 1)
         lengths = torch.full((len(windows),), source.shape[1])
-        device = self.tokens.device
-        return source.to(device), lengths, inputs.to(device), targets.to(device)
+        return source.to(self.device), lengths, inputs.to(self.device), targets.to(self.device)
 
 
 def draw_spans(count: int, num_steps: int, generator: torch.Generator) -> Tensor:
