@@ -4,13 +4,14 @@ A network is a dictionary of the 17 options of `model=anynet` with four stages: 
 bottlenecks and group_widths of each stage.  Bottlenecks are inner over outer channels, 1 / b in the paper's letters.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import lcm
 from random import Random
 from typing import Any, Literal, TypeAlias, get_args
 
 from d2lcli.hpo.random import random
+from d2lcli.hpo.search import Suggest, Trial
 from d2lcli.hpo.space import Configuration, Float, Int, Space
 
 DesignSpace = Literal["anynet_xa", "anynet_xb", "anynet_xc", "anynet_xd", "anynet_xe", "regnetx_space"]
@@ -90,7 +91,7 @@ def design_space(
     num_classes: int = 1000,
     stem_width: int = 32,
     max_tries: int = 20_000,
-) -> Callable[[int], Configuration | None]:
+) -> Suggest:
     """Random search in which a design space may stand for `model`: each trial then has an AnyNet drawn from it.
 
     Where the value drawn for the dimension `model` is one of `DESIGN_SPACES`, it becomes {name: anynet, depths: ...}.
@@ -114,7 +115,7 @@ def design_space(
     )
     drawn = random(space, seed)
 
-    def suggest(trial: int) -> Configuration | None:
+    def suggest(trial: int, trials: Sequence[Trial] = ()) -> Configuration | None:
         found = drawn(trial)
         if found is not None and found.get("model") in DESIGN_SPACES:
             found["model"] = {"name": "anynet"} | sample(found["model"], Random(f"{seed}/{trial}/model/anynet"), limits)

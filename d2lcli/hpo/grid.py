@@ -1,12 +1,13 @@
 """Grid search (d2l 19.1)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from math import prod
 
+from d2lcli.hpo.search import Suggest, Trial
 from d2lcli.hpo.space import Configuration, Space, check_space, check_trial
 
 
-def grid(space: Space, num_points: int = 5) -> Callable[[int], Configuration | None]:
+def grid(space: Space, num_points: int = 5) -> Suggest:
     """The product of all dimensions' points, in the order in which nested loops give it: the last name changes fastest.
 
     Args:
@@ -25,7 +26,7 @@ def grid(space: Space, num_points: int = 5) -> Callable[[int], Configuration | N
     points = {name: dimension.points(num_points) for name, dimension in space.items()}
     total = prod(len(values) for values in points.values())
 
-    def suggest(trial: int) -> Configuration | None:
+    def suggest(trial: int, trials: Sequence[Trial] = ()) -> Configuration | None:
         check_trial(trial)
         if trial >= total:
             return None

@@ -1,12 +1,13 @@
 """Random search (Bergstra and Bengio, 2012; d2l 19.1)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from random import Random
 
+from d2lcli.hpo.search import Suggest, Trial
 from d2lcli.hpo.space import Configuration, Space, check_space, check_trial
 
 
-def random(space: Space, seed: int = 0) -> Callable[[int], Configuration | None]:
+def random(space: Space, seed: int = 0) -> Suggest:
     """Every dimension of every trial drawn independently from its distribution.
 
     A value is a function of (seed, trial, name) alone: workers need not agree on an order, a study may be taken up
@@ -26,7 +27,7 @@ def random(space: Space, seed: int = 0) -> Callable[[int], Configuration | None]
     if seed < 0:
         raise ValueError(f"seed={seed!r} must be at least 0")
 
-    def suggest(trial: int) -> Configuration | None:
+    def suggest(trial: int, trials: Sequence[Trial] = ()) -> Configuration | None:
         check_trial(trial)
         return {name: dimension.at(_share(seed, trial, name)) for name, dimension in space.items()}
 

@@ -7,7 +7,7 @@ and changes nothing: the worker's `start` has to be recorded before the next one
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from d2lcli.hpo.events import Event, Job
 from d2lcli.hpo.space import Configuration
@@ -34,8 +34,11 @@ class Trial:
     failed: bool = False
 
 
-Suggest: TypeAlias = Callable[[int, Sequence[Trial]], Configuration | None]
-"""A sampler: from the number of a trial and the trials so far to its configuration, or None where there is no more."""
+class Suggest(Protocol):
+    """What a sampler's builder returns."""
+
+    def __call__(self, trial: int, trials: Sequence[Trial] = ()) -> Configuration | None:
+        """The configuration of the trial of this number, given the trials so far, or None where there is no more."""
 
 
 class Bracket(Protocol):

@@ -30,6 +30,8 @@ class Entry:
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
         comparable: metrics only: its value is one number, so that it can decide which checkpoint is best.
+        higher_is_better: metrics only: the direction of improvement.
+        schedules: searches only: it says how long each trial trains, and a sampler draws the trials.
         year, depth, idea: models only: of the publication, of layers with weights on the longest path, in few words.
         parameters, multiply_adds: models only: with the builder's defaults (3 channels, 1,000 classes) at 224 x 224, or
             at the size that the builder's `image_size` defaults to, or of as many tokens as its `max_len` says; 0 where
@@ -49,6 +51,8 @@ class Entry:
     shape: tuple[int, ...] = ()
     num_outputs: int = 0
     comparable: bool = True
+    higher_is_better: bool = False
+    schedules: bool = False
     year: int = 0
     depth: int = 0
     idea: str = ""

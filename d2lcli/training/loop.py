@@ -23,10 +23,19 @@ from d2lcli.training.evaluate import Evaluation, Interrupted, evaluate_model
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.meter import Meter
 from d2lcli.training.parts import naming_key
+from d2lcli.training.plan import Rest
 from d2lcli.training.progress import Progress, numbers
 from d2lcli.training.state import Position, capture
 
 SAVE, STOP = 1, 2  # what signals ask for; beside STOP, the signal's number is shifted above the two
+
+
+def _last_step(run: Run, rest: Rest | None) -> int:
+    """The update after which the run ends or pauses."""
+    if rest is None or rest.unit == "seconds":
+        return run.total_steps
+    updates = rest.amount * (run.steps_per_epoch if rest.unit == "epochs" else 1)
+    return min(run.total_steps, max(1, round(updates)))
 
 
 def backward(loss: Tensor, one: Tensor) -> None:
@@ -55,6 +64,7 @@ class Trainer:
         logbook: where rows go; None in all processes but the first.
         progress: what a person sees.
         position: where to start.
+        rest: where to pause; None trains to the end.
     """
 
     def __init__(
@@ -66,6 +76,7 @@ class Trainer:
         logbook: Logbook | None,
         progress: Progress,
         position: Position,
+        rest: Rest | None = None,
     ) -> None:
         self.run, self.val, self.folder = run, val, folder
         self.checkpoints, self.progress = checkpoints, progress
@@ -83,6 +94,8 @@ class Trainer:
         self.grad_norm: Tensor | None = None
         self.rate = math.nan  # differs from every rate, so that the first one is set even where it is 0
         self.flags = 0
+        self.rest_seconds = rest.amount if rest and rest.unit == "seconds" else math.inf
+        self.last_step = _last_step(run, rest)
 
     # The course of a run.
 
@@ -103,17 +116,22 @@ class Trainer:
             self._save_if_new()
 
     @property
-    def done(self) -> bool:
+    def complete(self) -> bool:
         """Whether the run has had all its updates, or has stopped improving."""
         patience = self.values["patience"]
         return self.at.step >= self.run.total_steps or (patience is not None and self.at.waiting >= patience)
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is complete, or is to pause here."""
+        return self.complete or self.at.step >= self.last_step or self.at.seconds >= self.rest_seconds
 
     def _train_epoch(self) -> None:
         """From the current batch to the end of the pass, or of the run."""
         run, at, loader = self.run, self.at, self.run.train
         accumulate, per_batch = run.accumulate, run.interval == "step"
         log_every, every = self.values["log_every"], self.values["checkpoint_every"]
-        batches, total = len(loader), run.total_steps
+        batches, total = len(loader), self.last_step
         next_tick = time.perf_counter() + self.progress.every
         run.model.train()
         if run.module is not run.model:
@@ -151,7 +169,7 @@ class Trainer:
         whole = at.batch >= batches
         due = (at.epoch + 1) % self.values["eval_every"] == 0 and whole
         better = False
-        if (due or at.step >= self.run.total_steps) and at.evaluated != at.step:
+        if (due or self.done) and at.evaluated != at.step:
             better = self._judge(self._evaluate())
         if whole:
             at.epoch, at.batch = at.epoch + 1, 0

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from d2lcli import config as configs
 from d2lcli.errors import CheckpointError, ConfigError, clean
@@ -31,6 +31,19 @@ HARMLESS = (
 
 
 @dataclass(frozen=True)
+class Rest:
+    """Where a run that is made for its whole length pauses, so that another run may have the device.
+
+    Args:
+        unit: what is counted, from the beginning of the run.
+        amount: after so many of them; seconds are looked at when an epoch ends.
+    """
+
+    unit: Literal["epochs", "steps", "seconds"]
+    amount: float
+
+
+@dataclass(frozen=True)
 class Plan:
     """What to do.
 
@@ -39,6 +52,7 @@ class Plan:
         folder: the run folder.
         resume: whether a run stands there already.
         overrides: as the user gave them, for the record.
+        rest: how far to train for now; None is to the end.
     """
 
     values: dict[str, Any]
@@ -46,6 +60,7 @@ class Plan:
     resume: bool
     overrides: list[str]
     config_file: Path | None = None
+    rest: "Rest | None" = None
 
     @property
     def fresh(self) -> bool:

@@ -104,7 +104,7 @@ def _trainer(plan: Plan, run: Run, val: Loader, first: bool, *, quiet: bool) -> 
             progress.say("warning: the logs end before the checkpoint: some rows are lost")
     progress.close()
     progress = make_progress(run.total_steps, position.step, quiet=quiet or not first)
-    return Trainer(run, val, folder, checkpoints, logbook, progress, position)
+    return Trainer(run, val, folder, checkpoints, logbook, progress, position, plan.rest)
 
 
 def _save_tokenizers(run: Run, folder: Path) -> None:
@@ -166,7 +166,7 @@ def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
     status = "failed"
     try:
         trainer.fit()
-        status = "finished"
+        status = "finished" if trainer.complete else "paused"
     except signals.Stopped as stopped:
         status = "stopped"
         trainer.progress.say(

@@ -130,3 +130,8 @@ def test_better_outputs_give_a_better_value(name: str) -> None:
     value = metric.compute()
     assert isinstance(best, float) and isinstance(value, float)
     assert best > value if metric.higher_is_better else best < value
+
+
+@pytest.mark.parametrize("name", METRICS.names())
+def test_the_table_knows_which_direction_is_better(name: str) -> None:
+    assert METRICS.describe(name).higher_is_better == METRICS.build(name).higher_is_better
