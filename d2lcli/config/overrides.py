@@ -48,7 +48,7 @@ def read_overrides(words: Sequence[str], problems: Problems) -> list[Setting]:
     settings = []
     for word in words:
         shown = clean(word.partition("=")[0] or word, 80)
-        if reason := _refusal(word):
+        if reason := refusal(word):
             problems.add(f"{reason} ({COMMAND_LINE})")
             continue
         try:
@@ -58,7 +58,7 @@ def read_overrides(words: Sequence[str], problems: Problems) -> list[Setting]:
     return settings
 
 
-def _refusal(word: str) -> str:
+def refusal(word: str) -> str:
     """Why a word is refused before Hydra reads it."""
     key, equals, value = word.partition("=")
     shown = clean(key, 80)
@@ -79,13 +79,24 @@ def _refusal(word: str) -> str:
 
 
 def _read(word: str) -> list[Setting]:
-    """Parse one word.
+    """The settings of one word.
+
+    Raises:
+        ValueError: the reason, without the key.
+    """
+    key, value, override = parse(word)
+    if override.is_sweep_override():
+        raise ValueError(f"'{clean(word.partition('=')[2], 60)}' is several values; {_SWEEP_HINT}")
+    return expand(Setting(key, value, COMMAND_LINE, override.is_delete()))
+
+
+def parse(word: str) -> tuple[tuple[str, ...], Any, Any]:
+    """The parts of a word's key, its value, and what Hydra made of it; the value may be one of Hydra's sweeps.
 
     Raises:
         ValueError: the reason, without the key.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Sweep
     from hydra.errors import HydraException
 
     try:
@@ -101,10 +112,7 @@ def _read(word: str) -> list[Setting]:
         raise ValueError("hydra.* is not part of this config")
     if override.package is not None:
         raise ValueError("packages (KEY@PACKAGE) are not part of this config")
-    if override.is_sweep_override() or isinstance(value, Sweep):
-        raise ValueError(f"'{clean(word.partition('=')[2], 60)}' is several values; {_SWEEP_HINT}")
-    parts = tuple(re.split(r"[./]", key))
-    return expand(Setting(parts, value, COMMAND_LINE, override.is_delete()))
+    return tuple(re.split(r"[./]", key)), value, override
 
 
 def expand(setting: Setting) -> list[Setting]:
