@@ -5,8 +5,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
+from d2lcli.config.layers import read_config_file
 from d2lcli.config.overrides import COMMAND_LINE, Setting, expand, parse, refusal
 from d2lcli.config.places import BUNDLES, conf_names
 from d2lcli.config.problems import Problems
@@ -137,6 +139,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_plain(key): _plain(item) for key, item in value.items()}
     return getattr(value, "text", value)
+
+
+def read_file_overrides(path: Path) -> list[str]:
+    """A user's YAML file as the words that say the same.
+
+    Raises:
+        ConfigError: the file is not strict YAML, or has a key that is not allowed.
+    """
+    problems = Problems()
+    settings = read_config_file(path, problems)
+    problems.raise_any()
+    return [write_override(".".join(setting.key), setting.value) for setting in settings]
 
 
 def write_override(key: str, value: Any) -> str:

@@ -3,14 +3,18 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from d2lcli.config.places import conf_dir, conf_names
+from d2lcli.config.search import search_parameters
 from d2lcli.config.yaml_text import load_yaml
 from d2lcli.errors import ConfigError
-from d2lcli.hpo.space import Choice, Float, Int
+from d2lcli.hpo.events import Event
+from d2lcli.hpo.search import Search, Trial
+from d2lcli.hpo.space import Choice, Configuration, Float, Int
 from d2lcli.registry import SEARCHERS
 from d2lcli.registry.options import check_value
 
@@ -22,7 +26,12 @@ SPACE = {
     "model": Choice(("lenet", "mlp", None)),
 }
 
-every_search = pytest.mark.parametrize("name", SEARCHERS.names())
+every_search = pytest.mark.parametrize(
+    "name", [name for name in SEARCHERS.names() if not SEARCHERS.describe(name).schedules]
+)
+every_schedule = pytest.mark.parametrize(
+    "name", [name for name in SEARCHERS.names() if SEARCHERS.describe(name).schedules]
+)
 
 
 @every_search
@@ -70,14 +79,53 @@ def test_misuse_is_refused(name: str) -> None:
         SEARCHERS.build(name, space=SPACE, spaze=3)
 
 
+def numbers(trial: int, trials: Sequence[Trial] = ()) -> Configuration:
+    return {"x": trial}
+
+
+def run(search: Search, steps: int = 2000) -> list[Event]:
+    """One worker does all jobs, the value is the trial's number."""
+    log: list[Event] = []
+    while (job := search.next()) and len(log) < steps:
+        for kind in ("start", "report"):
+            value = float(job.trial) if kind == "report" else None
+            log.append(Event(kind, job.trial, job.rung, job.resource, value, job.config))  # type: ignore[arg-type]
+            search.record(log[-1])
+    return log
+
+
+@every_schedule
+def test_a_schedule_trains_its_trials_and_ends(name: str) -> None:
+    search = SEARCHERS.build(name, suggest=numbers, r_max=9, trials=9)
+    log = run(search)
+    reports = [event for event in log if event.kind == "report"]
+    assert search.done and len(search.trials) == 9 and search.levels[-1] == 9
+    assert len({(event.trial, event.rung) for event in reports}) == len(reports) >= 9
+    assert (0, 2) in {(event.trial, event.rung) for event in reports}  # the best one is trained to the end
+
+
+@every_schedule
+def test_asking_changes_nothing(name: str) -> None:
+    search = SEARCHERS.build(name, suggest=numbers, r_max=9, trials=9)
+    assert search.next() == search.next() == SEARCHERS.build(name, suggest=numbers, r_max=9, trials=9).next()
+
+
+@every_schedule
+def test_a_schedule_refuses_wrong_numbers(name: str) -> None:
+    with pytest.raises(ValueError, match="r_min=10"):
+        SEARCHERS.build(name, suggest=numbers, r_max=9, r_min=10)
+    with pytest.raises(ConfigError, match="eta: 1 is out of range"):
+        SEARCHERS.build(name, suggest=numbers, r_max=9, eta=1)
+
+
 def test_there_is_one_file_for_each_search() -> None:
     assert list(conf_names("search")) == SEARCHERS.names()
 
 
-@every_search
+@pytest.mark.parametrize("name", SEARCHERS.names())
 def test_the_file_holds_the_defaults(name: str) -> None:
     values: dict[str, Any] = load_yaml(conf_dir() / "search" / f"{name}.yaml")
-    parameters = {key: parameter for key, parameter in SEARCHERS.parameters(name).items() if not parameter.live}
+    parameters = search_parameters(name)
     assert values.pop("name") == name
     assert values == {key: parameter.default for key, parameter in parameters.items()}
     assert {key: check_value(value, parameters[key]) for key, value in values.items()} == dict.fromkeys(values, "")
@@ -89,7 +137,11 @@ import sys
 from d2lcli.hpo.space import Int
 from d2lcli.registry import SEARCHERS
 for name in sys.argv[1:]:
-    SEARCHERS.build(name, space={"a": Int(1, 2)})(0)
+    if SEARCHERS.describe(name).schedules:
+        assert SEARCHERS.build(name, suggest=lambda trial, trials=(): {"x": trial}, r_max=9).next() is not None
+    else:
+        assert SEARCHERS.build(name, space={"x": Int(1, 2)})(0) is not None
 sys.exit(bool({"torch", "numpy", "optuna"} & set(sys.modules)))
 """
-    assert subprocess.run([sys.executable, "-c", program, *SEARCHERS.names()], check=False).returncode == 0
+    command = [sys.executable, "-c", program, *SEARCHERS.names()]
+    assert subprocess.run(command, check=False).returncode == 0
