@@ -43,6 +43,10 @@ def _run(words: Sequence[str], plugins: Sequence[str]) -> int:
 
         print_candidates(words[1:])
         return 0
+    if words[:1] == ["--hpo-worker"]:
+        from d2lcli.hpo.worker import serve
+
+        return serve()
     if plugins:
         from d2lcli.registry.plugins import import_plugin
 

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from d2lcli.commands.data_app import CONTEXT, Json, data_app
 from d2lcli.commands.suggestions import SuggestingGroup
-
-CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
 
 app = typer.Typer(
     cls=SuggestingGroup,
@@ -15,13 +14,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings=CONTEXT,
-)
-data_app = typer.Typer(
-    cls=SuggestingGroup,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings=CONTEXT,
 )
 app.add_typer(data_app, name="data", help="What data there is, where it was found, its checksums.")
@@ -32,12 +24,10 @@ Overrides = Annotated[
         metavar="[KEY=VALUE]...", help="What is computed: model=resnet18 optim.lr=0.1 epochs=20", show_default=False
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Read overrides from a YAML file; KEY=VALUE wins over it."),
 ]
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; all where none is named.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,6 +58,7 @@ def main(
     \b
       d2l train model=lenet                 on embedded data, a run folder is written
       d2l train model=resnet18 data=fashion_mnist optim=adamw optim.lr=1e-3
+      d2l hpo --asha                        search for a learning rate and a batch size
       d2l list model                        what there is to choose from
       d2l config optim=adamw                all keys and their values
       eval "$(d2l completion bash)"         completion of commands, keys and choices
@@ -111,6 +102,84 @@ def train(
         smoke=smoke,
         json_output=json_output,
         allow_drift=allow_drift,
+    )
+
+
+@app.command()
+def hpo(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Keys of d2l train; those with several values are searched.",
+            show_default=False,
+        ),
+    ] = None,
+    asha: Annotated[bool, typer.Option("--asha", help="Asynchronous successive halving; the default.")] = False,
+    halving: Annotated[bool, typer.Option("--halving", help="Successive halving, in rounds.")] = False,
+    hyperband: Annotated[bool, typer.Option("--hyperband", help="Successive halving from several rungs.")] = False,
+    random: Annotated[bool, typer.Option("--random", help="Random search; each trial trains to its end.")] = False,
+    grid: Annotated[bool, typer.Option("--grid", help="Every combination of values.")] = False,
+    bayes: Annotated[bool, typer.Option("--bayes", help="Bayesian optimisation with a Gaussian process.")] = False,
+    trials: Annotated[int | None, typer.Option("--trials", min=1, metavar="N", help="How many trials.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, max=1024, metavar="N", help="Trials side by side; one per GPU or core."),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0, metavar="M", help="Stop after so long; resume is possible.")
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option("--study", metavar="NAME", help="Name of the study; its folder is runs/NAME.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option("--storage", metavar="URL", help="Where trials live: sqlite:///FILE or postgresql://..."),
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", metavar="DIR", help="Folder of the study.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a study as it was begun; the newest one by default.")
+    ] = False,
+    retrain: Annotated[bool, typer.Option("--retrain", help="At the end, train the best trial anew.")] = False,
+    config_file: ConfigFile = None,
+    json_output: Json = False,
+) -> int:
+    """Search for the best values of keys.  Trials are never lost: stop and resume at any time, on any machine.
+
+    \b
+      d2l hpo --asha                        LeNet on embedded data: learning rate and batch size, on all cores
+      d2l hpo 'optim.lr=tag(log,interval(1e-4,1))' model=lenet,mlp epochs=27 --trials 50
+      d2l hpo --bayes 'optim.lr=tag(log,interval(1e-4,1))' 'model.dropout=interval(0,0.7)' model=mlp
+      d2l hpo --grid data.batch_size=32,64,128 optim=sgd,adamw --workers 2
+      d2l hpo --resume --study NAME         the same study again; several processes may share one
+      d2l hpo --asha --study big --storage postgresql://user@host/studies      from many machines
+
+    \b
+    Values: a,b,c or choice(a,b); range(1,5); interval(0.1,1); int(interval(1,9)); tag(log,interval(1e-4,1)).
+    Search: search.eta=4 search.r_min=2 search.sampler=bayesian; d2l list search; study.metric=loss.
+    """
+    from d2lcli.commands.hpo import hpo as body
+
+    chosen = {
+        "asha": asha, "successive_halving": halving, "hyperband": hyperband,
+        "random": random, "grid": grid, "bayesian": bayes,
+    }  # fmt: skip
+    names = [name for name, wanted in chosen.items() if wanted]
+    if len(names) > 1:
+        raise typer.BadParameter(f"{' and '.join(names)} are two searches: choose one")
+    return body(
+        overrides or [],
+        search=names[0] if names else None,
+        trials=trials,
+        workers=workers,
+        minutes=minutes,
+        study=study,
+        storage=storage,
+        run_dir=run_dir,
+        resume=resume,
+        retrain=retrain,
+        config_file=config_file,
+        json_output=json_output,
     )
 
 
@@ -357,31 +426,3 @@ def completion(
     from d2lcli.commands.completion import print_script
 
     print_script(shell)
-
-
-@data_app.command("list")
-def data_list(json_output: Json = False) -> None:
-    """List the data sets and where their files were found."""
-    from d2lcli.commands.data import list_data
-
-    list_data(json_output)
-
-
-@data_app.command("fetch")
-def data_fetch(names: Names = None, json_output: Json = False) -> None:
-    """Download data sets that are not on this machine; checksums are checked.
-
-    \b
-      d2l data fetch fashion_mnist
-    """
-    from d2lcli.commands.data import fetch_data
-
-    fetch_data(names or [], json_output)
-
-
-@data_app.command("check")
-def data_check(names: Names = None, json_output: Json = False) -> None:
-    """Read data files again and compare their checksums."""
-    from d2lcli.commands.data import check_data
-
-    check_data(names or [], json_output)

@@ -24,6 +24,9 @@ class Float:
     high: float
     log: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.low:g} .. {self.high:g}{', log' if self.log else ''}"
+
     def __post_init__(self) -> None:
         if not (isfinite(self.low) and isfinite(self.high) and isfinite(self.high - self.low)):
             raise ValueError(f"an interval must have finite ends, not {self.low!r} and {self.high!r}")
@@ -61,6 +64,9 @@ class Int:
     high: int
     log: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.low} .. {self.high}, integers{', log' if self.log else ''}"
+
     def __post_init__(self) -> None:
         if not -LARGEST <= self.low < self.high < LARGEST:
             raise ValueError(
@@ -90,6 +96,9 @@ class Choice:
     """
 
     values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values[:12])) + (", ..." if len(self.values) > 12 else "")
 
     def __post_init__(self) -> None:
         if not self.values:

@@ -15,6 +15,7 @@ from d2lcli.errors import ConfigError, clean
 from d2lcli.registry.core import Registry
 
 PREFIX = "d2l."
+imported: list[str] = []  # the modules that this process was told to import, for the processes that it starts
 
 
 def import_plugin(module: str) -> None:
@@ -27,6 +28,7 @@ def import_plugin(module: str) -> None:
         raise ConfigError(f"--plugin: '{clean(module, 80)}' is not a module name", "write it as in an import: my.nets")
     try:
         importlib.import_module(module)
+        imported.append(module)
     except ConfigError:
         raise
     except Exception as error:

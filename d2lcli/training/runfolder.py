@@ -26,6 +26,10 @@ from d2lcli.training.files import replace_file, sync_directory, to_json
 PACKAGES = ("d2lcli", "torch", "numpy", "hydra-core", "omegaconf", "safetensors", "typer")
 
 
+class InUseError(D2LError):
+    """Another process holds the run's folder."""
+
+
 class RunFolder:
     """A run's folder, held by one process at a time.
 
@@ -62,7 +66,7 @@ class RunFolder:
         except BlockingIOError:
             holder = clean(os.read(descriptor, 200).decode("utf-8", "replace").strip(), 100)
             os.close(descriptor)
-            raise D2LError(
+            raise InUseError(
                 f"run folder {clean(self.path)}: in use by {holder or 'another process'}",
                 "wait for it, or choose another --run-dir",
             ) from None
