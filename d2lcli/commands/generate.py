@@ -1,4 +1,4 @@
-"""`d2l generate RUN`: what a run's model can make: text that goes on from prompts, translations, filled gaps."""
+"""`d2l generate RUN`: what a run's model can make: text that goes on, translations, filled gaps, drawn functions."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -8,7 +8,10 @@ from typing import Any
 
 from d2lcli.errors import ConfigError, DataError, clean, nearest
 
-DEFAULTS = {"language_model": "sampling", "sequence_to_sequence": "beam"}
+DEFAULTS = {
+    "language_model": "sampling", "sequence_to_sequence": "beam", "text_to_text": "beam",
+    "marginal_likelihood": "posterior",
+}  # fmt: skip
 STREAMING = ("greedy", "sampling")
 
 
@@ -34,7 +37,7 @@ class Asked:
 
 
 def generate(run: Path | None, overrides: list[str], asked: Asked) -> None:
-    """Continue prompts with a run's language model, translate them, or fill their gaps, and print the texts.
+    """Continue prompts with a run's language model, translate or answer them, or fill their gaps; or draw functions.
 
     Args:
         run: its folder; None takes the published weights that the override `weights=FOLDER` names.
@@ -51,9 +54,11 @@ def generate(run: Path | None, overrides: list[str], asked: Asked) -> None:
     if asked.attention is not None and task != "sequence_to_sequence":
         raise ConfigError("--attention draws what a translation looked at, and this run does not translate")
     shown = (asked.instruction, asked.examples, asked.shots)
-    if task != "language_model" and shown != ("", None, None):
-        raise ConfigError("--instruction, --examples and --shots are for language models")
-    if task == "masked_language_model":
+    if task not in ("language_model", "text_to_text") and shown != ("", None, None):
+        raise ConfigError("--instruction, --examples and --shots are for language models and published T5s")
+    if task == "marginal_likelihood":
+        _draw(open_model(), read_decoder(words, DEFAULTS[task], task), run, asked)
+    elif task == "masked_language_model":
         _no_options(words, asked)
         _fill(open_model(), asked)
     elif task == "sequence_to_sequence":
@@ -61,6 +66,8 @@ def generate(run: Path | None, overrides: list[str], asked: Asked) -> None:
         if asked.num > 1 or asked.stop:
             raise ConfigError("--num and --stop are for text that goes on; a sentence has one translation")
         _translate(open_model(), decoder, asked)
+    elif task == "text_to_text":
+        _answer(open_model, read_decoder(words, "sampling" if asked.num > 1 else DEFAULTS[task]), asked)
     else:
         _continue(open_model, read_decoder(words, DEFAULTS.get(task, "greedy")), asked)
 
@@ -77,6 +84,10 @@ def _run(run: Path, overrides: list[str], asked: Asked) -> tuple[str, Callable[[
             from d2lcli.generation.translation import open_translator
 
             return open_translator(run, values, asked.checkpoint)
+        if task == "marginal_likelihood":
+            from d2lcli.generation.functions import open_function_model
+
+            return open_function_model(run, values, asked.checkpoint)
         from d2lcli.generation.text import open_text_model
 
         return open_text_model(run, values, asked.checkpoint)
@@ -165,6 +176,26 @@ def _translate(translator: Any, decoder: dict[str, Any], asked: Asked) -> None:
         print(plot_attention(*map_, asked.attention), file=sys.stderr)
 
 
+def _answer(open_model: Callable[[], Any], decoder: dict[str, Any], asked: Asked) -> None:
+    from d2lcli.generation.text_to_text import answer
+
+    if asked.stop:
+        raise ConfigError("--stop is for text that goes on; an answer ends by itself")
+    if not asked.texts():
+        raise ConfigError("there is nothing to answer", "give --prompt TEXT, or --file FILE")
+    texts, _ = _prompts(asked)
+    source = open_model()
+    chosen = build_decoder(decoder, len(source.tokenizer))
+    with _naming(decoder["name"]):
+        found = answer(source, chosen, texts, num=asked.num, cache=asked.cache)
+    if unknown := list(dict.fromkeys(token for each in found for token in each.unknown)):
+        _note(f"the model does not know: {clean(', '.join(unknown), 200)}")
+    if asked.json_output:
+        _print_json([asdict(each) for each in found])
+    else:
+        print("\n".join(each.shown for each in found))
+
+
 def _fill(source: Any, asked: Asked) -> None:
     from d2lcli.generation.filling import fill_gaps
 
@@ -181,6 +212,34 @@ def _fill(source: Any, asked: Asked) -> None:
             print("  " + "  ".join(f"{token} {share:.3f}" for token, share in zip(tokens, probabilities)))
 
 
+def _draw(source: Any, decoder: dict[str, Any], run: Path | None, asked: Asked) -> None:
+    """Draw functions of a Gaussian process into a picture below the run, and print where it is."""
+    if asked.texts() or asked.stop:
+        raise ConfigError("--prompt, --file and --stop are for text, and a Gaussian process draws functions")
+    from d2lcli.registry import DECODERS
+
+    with _naming(decoder["name"]):
+        drawn = DECODERS.build(**decoder)(source.model, asked.num)
+    assert run is not None  # published weights are of models of text
+    along = f"_feature_{drawn.feature}" if decoder["feature"] is not None else ""
+    path = run / "samples" / f"{decoder['name']}{along}.png"
+    parameters = source.model.parameter_values()
+    if asked.json_output:
+        facts = {"run": str(run), "checkpoint": str(source.checkpoint), "decoder": decoder["name"], "plot": str(path)}
+        _print_json(facts | {"parameters": parameters} | asdict(drawn))
+    else:
+        for name, values in parameters.items():
+            print(f"{name:<24}{'  '.join(f'{value:.4g}' for value in values)}")
+    if drawn.jitter:
+        _note(f"to draw functions, {drawn.jitter:.1e} was added to their variance at each place (jitter)")
+    from d2lcli.generation.plots import plot_functions
+
+    # Last: without matplotlib the rest is there.
+    shown = plot_functions(drawn, f"{decoder['name']}, {asked.num} drawn", path)
+    if not asked.json_output:
+        print(shown)
+
+
 def _no_options(words: Sequence[str], asked: Asked) -> None:
     if words:
         raise ConfigError(f"{clean(words[0], 80)}: a gap is filled with its most probable tokens, without a decoder")
@@ -188,8 +247,13 @@ def _no_options(words: Sequence[str], asked: Asked) -> None:
         raise ConfigError("--stop is for text that goes on")
 
 
-def read_decoder(words: Sequence[str], default: str) -> dict[str, Any]:
+def read_decoder(words: Sequence[str], default: str, task: str = "") -> dict[str, Any]:
     """The decoder's name and options from `decoder=NAME` and `decoder.KEY=VALUE`, checked.
+
+    Args:
+        words: those overrides.
+        default: the name where none is given.
+        task: of the models that have decoders of their own; empty for models of tokens.
 
     Raises:
         ConfigError: everything that is wrong with them.
@@ -207,9 +271,10 @@ def read_decoder(words: Sequence[str], default: str) -> dict[str, Any]:
             name = setting.value
         else:
             options[".".join(setting.key[1:])] = setting.value
-    if not isinstance(name, str) or name not in DECODERS:
-        known, hint = ", ".join(DECODERS.names()), nearest(str(name), DECODERS.names())
-        problems.add(f"decoder: unknown name '{clean(name, 80)}'{hint} (known: {known})")
+    names = [each for each in DECODERS.names() if DECODERS.describe(each).task == task]
+    if not isinstance(name, str) or name not in names:
+        known, hint = ", ".join(names), nearest(str(name), names)
+        problems.add(f"decoder: unknown name '{clean(name, 80)}'{hint} (known for this run: {known})")
         problems.raise_any()
     for reason in check_options(options, DECODERS.parameters(name), f"decoder '{name}'"):
         problems.add(reason)
@@ -274,7 +339,7 @@ def _show(text: str) -> None:
     print(text, end="", flush=True)
 
 
-def _print_json(found: list[dict[str, Any]]) -> None:
+def _print_json(found: Any) -> None:
     from d2lcli.commands.terminal import print_json
 
     print_json(found)

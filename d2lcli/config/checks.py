@@ -13,6 +13,9 @@ from d2lcli.registry.options import check_options, check_value, show
 from d2lcli.registry.signatures import Parameter
 
 TOKEN_TASKS = {"language_model", "masked_language_model", "sequence_to_sequence", "tagging", "question_answering"}
+OWN_TASKS = TOKEN_TASKS | {"marginal_likelihood"}  # that only the models made for them can do, and these nothing else
+BESIDE_THE_LOSS = ("l1", "l2", "max_norm", "clip_norm", "clip_value")  # what changes gradients or weights, but no loss
+WHOLE = ("single", "dp", "ddp")  # strategies that leave each process all parameters and all their gradients
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 Place = Callable[[tuple[str, ...]], str]
@@ -51,6 +54,7 @@ def check_values(
         check.tokens()
     check.hardware()
     check.folds()
+    check.line_search()
     if values.get("head") == "new" and values.get("weights") is None:
         check.add(("head",), "'new' leaves out the head of weights, but there are none: set weights=PATH")
 
@@ -135,10 +139,21 @@ class _Check:
             fitting = [name for name in DATASETS.names() if _holds_texts(name) and DATASETS.describe(name).tasks & able]
             known = f" (it takes: {', '.join(fitting)})" if reads else ""
             self.add(("data",), f"'{data}' is no data for model '{model}'{known}")
-        elif task not in able and (reads or task in TOKEN_TASKS):
+        elif task not in able and (reads or OWN_TASKS & {task, *able}):
             self.add(("task",), f"'{task}' is no task for model '{model}' (its tasks: {', '.join(sorted(able))})")
         elif reads and task not in told:
             self.add(("task",), f"'{task}' is no task for data '{data}' (its tasks: {', '.join(sorted(told))})")
+
+    def line_search(self) -> None:
+        """An optimizer that compares losses goes wrong where gradients are not those of the loss, or in parts."""
+        if self.get("optim", "name") != "lbfgs":
+            return
+        for key in BESIDE_THE_LOSS:
+            if self.get(key):
+                reason = "optim=lbfgs compares losses, which this leaves out; for L2 set optim.weight_decay"
+                self.add((key,), reason)
+        if (strategy := self.get("strategy", "name")) not in (*WHOLE, None):
+            self.add(("strategy",), f"optim=lbfgs needs the whole model in each process, which {show(strategy)} parts")
 
     def metric(self, item: Any) -> str:
         """Check one entry of the list of metrics; its name."""
@@ -168,7 +183,7 @@ class _Check:
         if isinstance(device, str) and not _DEVICE.fullmatch(device):
             self.add(("hardware", "device"), f"{show(device)} is not one of auto, cpu, cuda, cuda:N")
         devices = self.get("hardware", "devices")
-        if isinstance(devices, int) and devices > 1 and self.get("strategy", "name") == "single":
+        if isinstance(devices, int) and devices > 1 and self.get("strategy", "name") in ("single", "dp"):
             self.add(("hardware", "devices"), f"{devices} devices need a strategy that uses them: add strategy=ddp")
 
     def folds(self) -> None:

@@ -149,6 +149,45 @@ def sine_curve(
     return _dataset("sine_curve", x[:, None].contiguous(), y[:, None].contiguous(), num_train, seed)
 
 
+def noisy_sine(
+    *,
+    noise: float = 0.25,
+    val_noise: float = 0.25,
+    low: float = 0.0,
+    high: float = 5.0,
+    num_train: int = 50,
+    num_val: int = 500,
+    seed: int = 0,
+) -> Dataset:
+    """y = sin(x) + sin(4 x) / 2 + e at even distances from `low` to `high`, with e ~ N(0, noise^2).
+
+    Validation has noise, too, so that the density of an observation can be judged.
+
+    Args:
+        noise: the standard deviation of e in training.
+        val_noise: in validation; 0 shows the curve itself, as the book does.
+        low: the first x.
+        high: the last x.
+        num_train: training examples.
+        num_val: validation examples.
+        seed: decides e; the run's own seed does not.
+
+    Raises:
+        ValueError: an empty interval, no examples, or a negative noise.
+
+    Source: Dive into Deep Learning, section 18.3.
+    """
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"low must lie below high, and both be finite: low={low!r}, high={high!r}")
+    _check({"num_train": num_train, "num_val": num_val}, min(noise, val_noise), 1)
+    x = torch.cat([torch.linspace(low, high, count) for count in (num_train, num_val)])
+    error = torch.randn(len(x), generator=stream_generator(seed, 0, "noisy_sine"))
+    error[:num_train] *= noise
+    error[num_train:] *= val_noise
+    y = torch.sin(x) + torch.sin(4 * x) / 2 + error
+    return _dataset("noisy_sine", x[:, None].contiguous(), y[:, None].contiguous(), num_train, seed)
+
+
 def _linear(name: str, w: list[float], b: float, noise: float, num_train: int, num_val: int, seed: int) -> Dataset:
     _check({"features": len(w), "num_train": num_train, "num_val": num_val}, noise, len(w))
     n = num_train + num_val

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from d2lcli.errors import clean
-from d2lcli.hpo.faults import LEFT, OTHER, StorageError, patiently
+from d2lcli.hpo.faults import LEFT, OTHER, DriverError, StorageError, patiently
 from d2lcli.hpo.locks import hold_advisory, hold_file
 from d2lcli.hpo.place import Place
 from d2lcli.hpo.tables import tables
@@ -23,6 +23,7 @@ from d2lcli.hpo.tables import tables
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy import Connection, Engine
+    from sqlalchemy.engine import ExceptionContext
 
 T = TypeVar("T")
 SOME_OF_OPTUNA = {"studies", "trials", "version_info", "alembic_version"}
@@ -76,11 +77,15 @@ class Database:
 
         Raises:
             StorageError: the database cannot be used.
+            RuntimeError: Optuna has met a row that another program wrote at the same time.
         """
 
         def attempt() -> T:
-            with self._engine.begin() as connection:
-                return action(connection)
+            with self._engine.connect() as connection, connection.begin() as transaction:
+                result = action(connection)
+                if not transaction.is_active:
+                    raise RuntimeError("Optuna has taken the transaction back")
+                return result
 
         return patiently(self.place, self._say, self._patience, attempt)
 
@@ -121,16 +126,18 @@ def _open(place: Place, say: Callable[[str], None], patience: float) -> Database
                 release()
     finally:
         engine.dispose()
-    rdb = _optuna(url, options | {"pool_size": 5}, complete=True)
-    found, known = rdb.get_current_version(), rdb.get_head_version()
-    if found != known:
+    rdb = _optuna(url, options, complete=True)
+    found, head = rdb.get_current_version(), rdb.get_head_version()
+    if found != head:
+        older = found in rdb.get_all_versions()
         rdb.engine.dispose()
         raise StorageError(
-            f"{place.shown}: Optuna's tables in it are of version {clean(found, 40)}, this Optuna's are of {known}",
-            "nothing was changed; copy the database, then upgrade it: optuna storage upgrade --storage URL",
+            f"{place.shown}: Optuna's tables in it are of version {clean(found, 40)}, not {head}",
+            "nothing was changed; copy the database, then upgrade it: optuna storage upgrade --storage URL"
+            if older
+            else "nothing was changed; a newer Optuna may know it: pip install -U optuna",
         )
-    if place.file is not None:
-        _lock_at_once(rdb.engine)
+    _listen(rdb.engine, place.file is not None)
     return Database(place, rdb, say, patience)
 
 
@@ -140,12 +147,10 @@ def _look(connection: "Connection", place: Place) -> bool:
     Raises:
         StorageError: they are another program's, or of another version.
     """
-    from sqlalchemy import inspect, text
+    from sqlalchemy import inspect
 
     if place.file is not None:
-        found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
-        if found != "ok":
-            raise StorageError(f"{place.shown}: is damaged: {clean(' '.join(str(found).split()))}", LEFT)
+        _check_pages(connection, place.file)
     inspector = inspect(connection)
     names = set(inspector.get_table_names())
     ours = {table.name: {column.name for column in table.columns} for table in tables().metadata.tables.values()}
@@ -159,6 +164,20 @@ def _look(connection: "Connection", place: Place) -> bool:
     if not stamped and "trials" in names and _any(connection, "trials"):
         raise StorageError(f"{place.shown}: Optuna's tables in it are of an unknown version", OTHER)
     return stamped and set(ours) <= names
+
+
+def _check_pages(connection: "Connection", path: Path) -> None:
+    """Raises: StorageError: parts of the file are missing or overwritten."""
+    from sqlalchemy import text
+
+    found = connection.execute(text("PRAGMA quick_check(1)")).scalar()
+    size, count, mode = (
+        connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in ("page_size", "page_count", "journal_mode")
+    )
+    if found == "ok" and mode != "wal" and path.stat().st_size < size * count:
+        found = f"it has {path.stat().st_size} bytes of {size * count}"
+    if found != "ok":
+        raise StorageError(f"{clean(path)}: is damaged: {clean(' '.join(str(found).split()))}", LEFT)
 
 
 def _any(connection: "Connection", table: str) -> bool:
@@ -222,7 +241,9 @@ def _arguments(place: Place, timeout: float) -> tuple[str, dict[str, Any]]:
     from sqlalchemy.pool import QueuePool
 
     if place.file is None:
-        return place.url, {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "application_name": "d2l"}}
+        # A worker needs two connections at most times, for the lock and for what is written; servers have few to give.
+        options = {"pool_size": 2, "max_overflow": 4, "pool_pre_ping": True}
+        return place.url, options | {"connect_args": {"connect_timeout": 10, "application_name": "d2l"}}
     connect = partial(
         sqlite3.connect,
         f"file:{quote(os.fsencode(place.file))}?mode=rw",
@@ -253,15 +274,23 @@ def _read(engine: "Engine", action: "Callable[[Connection], T]") -> T:
         return action(connection.execution_options(reading=True))
 
 
-def _lock_at_once(engine: "Engine") -> None:
-    """Let a transaction that writes take SQLite's lock at its beginning: to take it later can fail half-way."""
+def _listen(engine: "Engine", file: bool) -> None:
+    """Let a transaction take SQLite's lock at its beginning, later it could fail half-way; and let an error of the
+    database end it: SQLite takes a transaction back when a disk is full, and Optuna would go on without it."""
     from sqlalchemy import event
+    from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError
 
     def begin(connection: "Connection") -> None:
         if not connection.get_execution_options().get("reading"):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
-    event.listen(engine, "begin", begin)
+    def fail(context: "ExceptionContext") -> BaseException | None:
+        mild = isinstance(context.sqlalchemy_exception, (DataError, IntegrityError, ProgrammingError))
+        return None if mild or context.is_pre_ping else DriverError(context.original_exception)
+
+    event.listen(engine, "handle_error", fail)
+    if file:
+        event.listen(engine, "begin", begin)
 
 
 def _require_psycopg() -> None:

@@ -34,6 +34,18 @@ class LockedError(StorageError):
     """Another program did not let go of the database in time."""
 
 
+class DriverError(Exception):
+    """A database has failed in the middle of a transaction.  Optuna knows no such error, and so does not try again.
+
+    Args:
+        origin: what the driver said.
+    """
+
+    def __init__(self, origin: BaseException) -> None:
+        super().__init__(str(origin))
+        self.origin = origin
+
+
 def patiently(place: Place, say: Callable[[str], None], patience: float, action: Callable[[], T]) -> T:
     """Do something, again and again while another program locks the database, or its server is away.
 
@@ -67,10 +79,8 @@ def explain(error: Exception, place: Place) -> Exception:
     if isinstance(cause, OSError):
         return StorageError(f"{place.shown}: {clean(cause.strerror or cause)} ({clean(cause.filename or '')})", OTHER)
     if isinstance(cause, sqlite3.Error):
-        code = _code(cause)
-        words, hint = WORDS.get(code, (clean(cause), OTHER))
-        kind = LockedError if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else StorageError
-        return kind(f"{place.shown}: {words}", hint)
+        words, hint = WORDS.get(_code(cause), (clean(cause), OTHER))
+        return (LockedError if _may_pass(error, place) else StorageError)(f"{place.shown}: {words}", hint)
     if place.file is None and _of_server(cause):
         text = " ".join(str(cause).split())
         for secret in place.secrets:
@@ -88,9 +98,10 @@ def _may_pass(error: Exception, place: Place) -> bool:
         return _code(cause) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     if place.file is not None or not _of_server(cause):
         return False
-    from psycopg import InterfaceError, OperationalError
+    from psycopg.errors import InterfaceError, OperationalError, UniqueViolation
 
-    return isinstance(cause, (InterfaceError, OperationalError))
+    # Who wrote the same row a moment earlier will be seen by the next try.
+    return isinstance(cause, (InterfaceError, OperationalError, UniqueViolation))
 
 
 def _cause(error: Exception) -> BaseException:
@@ -102,8 +113,8 @@ def _cause(error: Exception) -> BaseException:
     if isinstance(cause, StorageInternalError) and cause.__cause__ is not None:
         cause = cause.__cause__
     if isinstance(cause, DBAPIError) and cause.orig is not None:
-        cause = cause.orig
-    return cause
+        return cause.orig
+    return cause.origin if isinstance(cause, DriverError) else cause
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -63,10 +63,9 @@ def hold_advisory(engine: "Engine", key: int, shown: str, say: Callable[[str], N
         What lets go of it.
 
     Raises:
-        SQLAlchemyError: the server is away.
+        SQLAlchemyError, DriverError: the server is away.
     """
     from sqlalchemy import text
-    from sqlalchemy.exc import SQLAlchemyError
 
     words = {"class": CLASS, "key": key}
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
@@ -82,7 +81,7 @@ def hold_advisory(engine: "Engine", key: int, shown: str, say: Callable[[str], N
     def release() -> None:
         try:
             connection.execute(text("SELECT pg_advisory_unlock(:class, :key)"), words)
-        except SQLAlchemyError:  # the server has freed it already, with the connection
+        except Exception:  # the server has freed it already, with the connection
             connection.invalidate()
         connection.close()
 

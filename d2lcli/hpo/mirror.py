@@ -1,13 +1,14 @@
 """Writes what happens in a study to Optuna's own tables, so that its dashboard and users' own tools read the study.
 
 All goes through Optuna's storage, but in a transaction of ours: an event and its mirror are there both, or neither.
+An error ends that transaction, and `guard` does without the mirror.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from d2lcli.errors import clean
 from d2lcli.hpo.events import Event
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from sqlalchemy import Connection
 
+T = TypeVar("T")
 REASON = "fail_reason"  # the user attribute that says why a trial was given up
 
 
@@ -31,7 +33,7 @@ class Mirror:
         name: of the study.
         space: Optuna's form of each dimension, in JSON.
         mode: min or max.
-        say: prints one line; told once that another program has changed the study in Optuna's tables.
+        say: prints one line.
     """
 
     def __init__(
@@ -50,10 +52,33 @@ class Mirror:
         self._space = {key: json_to_distribution(text) for key, text in space.items()}
         self._told = False
 
+    def guard(self, action: Callable[[], T], otherwise: Callable[[], T]) -> T:
+        """Do something with the mirror, or, where another program has changed Optuna's rows, without it.
+
+        The events are what counts, so that nobody has to stop; it is told once.
+        """
+        from optuna.exceptions import OptunaError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            return action()
+        except (KeyError, RuntimeError, ValueError, OptunaError, SQLAlchemyError) as error:
+            if not self._told:
+                self._told = True
+                self._say(
+                    f"warning: another program has changed study {clean(self._name, 80)} in Optuna's tables, "
+                    f"which no longer show all of it: {clean(error)}"
+                )
+        return otherwise()
+
     def exists(self, connection: "Connection") -> bool:
-        """Whether the study is there."""
+        """Whether the study is there.  Where it is not, this ends the transaction."""
         with self._joined(connection):
-            return self._key() is not None
+            try:
+                self._rdb.get_study_id_from_name(self._name)
+            except KeyError:
+                return False
+        return True
 
     def begin(self, connection: "Connection") -> None:
         """Make the study.
@@ -68,10 +93,11 @@ class Mirror:
             self._rdb.create_new_study([direction], self._name)
 
     def write(self, connection: "Connection", event: Event, number: int, last: bool) -> None:
-        """Let Optuna's tables follow an event, whose row is written.  They stay behind where they cannot."""
-        with self._tolerant(connection):
+        """Let Optuna's tables follow an event, whose row is written."""
+        with self._joined(connection):
+            study = self._rdb.get_study_id_from_name(self._name)  # or the keys of its trials are others' by now
             if event.kind == "start" and event.config is not None:
-                self._create(connection, event.config, number)
+                self._create(connection, study, event.config, number)
             elif key := self._trial(connection, event.trial):
                 self._follow(connection, event, key, last)
 
@@ -83,10 +109,9 @@ class Mirror:
         events = tables().events
         query = select(events.c.optuna_trial).where(events.c.study == self._study, events.c.optuna_trial.is_not(None))
         ours = set(connection.execute(query).scalars())
-        with self._tolerant(connection):
-            study = self._key()
-            waiting = self._rdb.get_all_trials(study, deepcopy=False, states=(TrialState.WAITING,)) if study else []
-            for trial in waiting:
+        with self._joined(connection):
+            study = self._rdb.get_study_id_from_name(self._name)
+            for trial in self._rdb.get_all_trials(study, deepcopy=False, states=(TrialState.WAITING,)):
                 if trial._trial_id in ours:
                     values = None if trial.last_step is None else [trial.intermediate_values[trial.last_step]]
                     self._rdb.set_trial_state_values(trial._trial_id, TrialState.PRUNED, values)
@@ -95,21 +120,18 @@ class Mirror:
         """Make the study anew from the events, where another program has removed it."""
         from sqlalchemy import select
 
-        if self.exists(connection):
-            return
         self.begin(connection)
         events = tables().events
         query = select(events).where(events.c.study == self._study).order_by(events.c.number)
         for row in connection.execute(query).all():
             self.write(connection, to_event(row), row.number, row.last)
 
-    def _create(self, connection: "Connection", config: Configuration, number: int) -> None:
+    def _create(self, connection: "Connection", study: int, config: Configuration, number: int) -> None:
         """Make a trial that runs."""
         from optuna.trial import TrialState, create_trial
 
         params = {key: _shown(self._space[key], value) for key, value in config.items()}
         spaces = {key: self._space[key] for key in params}
-        study = self._rdb.get_study_id_from_name(self._name)
         trial = create_trial(state=TrialState.RUNNING, params=params, distributions=spaces)
         key = self._rdb.create_new_trial(study, trial)
         events = tables().events
@@ -144,36 +166,15 @@ class Mirror:
         )
         return connection.execute(query).scalar_one_or_none()
 
-    def _key(self) -> int | None:
-        """Of the study, in Optuna's table."""
-        try:
-            return self._rdb.get_study_id_from_name(self._name)
-        except KeyError:
-            return None
-
     @contextmanager
     def _joined(self, connection: "Connection") -> Iterator[None]:
         """Let Optuna's storage, in this thread, be part of the transaction of a connection."""
         self._rdb.scoped_session.remove()
-        self._rdb.scoped_session(bind=connection, join_transaction_mode="create_savepoint")
+        self._rdb.scoped_session(bind=connection, join_transaction_mode="rollback_only")
         try:
             yield
         finally:
             self._rdb.scoped_session.remove()
-
-    @contextmanager
-    def _tolerant(self, connection: "Connection") -> Iterator[None]:
-        """Write all of it or nothing, and let the events be where another program has changed what Optuna knows."""
-        try:
-            with connection.begin_nested(), self._joined(connection):
-                yield
-        except (KeyError, RuntimeError, ValueError) as error:
-            if not self._told:
-                self._told = True
-                self._say(
-                    f"warning: another program has changed study {clean(self._name, 80)} in Optuna's tables, which no "
-                    f"longer show all of it: {clean(error)}"
-                )
 
 
 def distribution(dimension: Dimension) -> str:

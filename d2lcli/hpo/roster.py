@@ -70,7 +70,7 @@ class Roster:
         if count != row.beat:
             self._seen[row.worker] = (row.beat, now)
             return True
-        return now - since <= row.grace
+        return bool(now - since <= row.grace)
 
     def _is(self, worker: str) -> Any:
         columns = tables().workers.c

@@ -43,6 +43,12 @@ class Float:
             value = self.low + share * (self.high - self.low)
         return min(max(value, self.low), self.high)  # rounding must not leave the interval
 
+    def share(self, value: float) -> float:
+        """The share of the probability below a value: the inverse of `at`."""
+        if self.log:
+            return (log(value) - log(self.low)) / (log(self.high) - log(self.low))
+        return (value - self.low) / (self.high - self.low)
+
     def points(self, count: int) -> list[Any]:
         """`count` values at even distances (of the logarithm, with `log`), the ends among them; one is the middle."""
         if count == 1:
@@ -79,6 +85,10 @@ class Int:
         """The smallest value up to which more than `share`, in [0, 1], of the probability lies; `high` for 1."""
         value = Float(self.low, self.high + 1, self.log).at(share)
         return min(floor(value), self.high)
+
+    def share(self, value: int) -> float:
+        """The middle of the shares that `at` maps to a value."""
+        return Float(self.low, self.high + 1, self.log).share(value + 0.5)
 
     def points(self, count: int) -> list[Any]:
         """All integers if there are at most `count`, else up to `count`, rounded from even distances."""

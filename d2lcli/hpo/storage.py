@@ -77,7 +77,7 @@ class Storage:
         return None if row is None else _load(row.spec, self._shown(name))
 
     def join(self, name: str, spec: Mapping[str, Any], space: Space, mode: str) -> dict[str, Any]:
-        """Begin a study, or find the one of this name.
+        """Begin a study, or find the one of this name.  Not while a study is locked.
 
         Args:
             name: of the study.
@@ -117,7 +117,8 @@ class Storage:
         mirror = Mirror(self._database.rdb, row.study, name, space, row.mode, self._say)
         if not self._database.read(mirror.exists):
             with self._database.locked(row.study):
-                self._database.write(mirror.restore)
+                if not self._database.read(mirror.exists):
+                    mirror.guard(lambda: self._database.write(mirror.restore), lambda: None)
         return Log(self._database, row.study, mirror, self._shown(name))
 
     def _shown(self, name: str) -> str:
@@ -229,7 +230,11 @@ class Log:
         """
         assert self._held, "only while the study is locked"
         event = replace(event, reason=clean(event.reason, 1000))
-        if not self._database.write(lambda connection: self._write(connection, event, last)):
+
+        def write(mirror: "Mirror | None") -> bool:
+            return self._database.write(lambda connection: self._write(connection, event, last, mirror))
+
+        if not self._mirror.guard(lambda: write(self._mirror), lambda: write(None)):
             raise StaleError(
                 f"{self._shown} was changed by another process, in spite of its lock",
                 f"several machines need a postgresql:// storage; {GO_ON}",
@@ -239,7 +244,7 @@ class Log:
     def settle(self) -> None:
         """At the end of a search: trials that rest are pruned, for Optuna.  Only while the study is locked."""
         assert self._held, "only while the study is locked"
-        self._database.write(self._mirror.settle)
+        self._mirror.guard(lambda: self._database.write(self._mirror.settle), lambda: None)
 
     def extend(self, changes: Mapping[str, Any]) -> None:
         """Change the stored spec, as to more trials.  Only while the study is locked."""
@@ -276,21 +281,18 @@ class Log:
         """Workers that do no job any more: they have left, are dead, or are silent for longer than their grace."""
         return self._roster.lost()
 
-    def _write(self, connection: "Connection", event: Event, last: bool) -> bool:
+    def _write(self, connection: "Connection", event: Event, last: bool, mirror: "Mirror | None") -> bool:
         """Insert an event and mirror it; False where another event has its number."""
         from sqlalchemy import select
-        from sqlalchemy.exc import IntegrityError
 
         events, number = tables().events, self._known + 1
+        query = select(events).where(events.c.study == self._study, events.c.number == number)
+        if row := connection.execute(query).one_or_none():
+            return to_event(row) == event  # the connection may have broken after the server had written it
         values = to_values(event) | {"study": self._study, "number": number, "last": last}
-        try:
-            with connection.begin_nested():
-                connection.execute(events.insert().values(values))
-        except IntegrityError:
-            # It may be this very event: the connection broke after the server had written it.
-            query = select(events).where(events.c.study == self._study, events.c.number == number)
-            return to_event(connection.execute(query).one()) == event
-        self._mirror.write(connection, event, number, last)
+        connection.execute(events.insert().values(values))
+        if mirror is not None:
+            mirror.write(connection, event, number, last)
         return True
 
 

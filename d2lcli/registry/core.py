@@ -20,13 +20,14 @@ class Entry:
         target: where the builder is, `module:attribute`.  The tables hold text; a plugin may hold the callable.
         description: one sentence for people.
         task: models: the task that the model is trained on by default; data: the one that its targets are made for,
-            where a model that brings classification would fail on them.
+            where a model that brings classification would fail on them; decoders: the one whose models it is for, empty
+            for those of tokens.
         also: models and data: further tasks that they can be used for.
         data: models only: the data set that it is trained on by default.
         optim: models only: the optimizer that it is trained with by default; empty is sgd.
         scheduler: models only: its learning-rate schedule by default; empty is constant.
         min_image_size: models only: the smallest image side that it can take; 0 for a model that takes no images.
-        full_batch: optimizers only: an update needs the gradient of all training examples.
+        full_batch: optimizers: an update needs the gradient of all training examples; tasks: a batch is all of them.
         shape: data only: the shape of one example where it does not depend on the options, else empty.
         num_outputs: data only: classes or regression targets, 0 where it depends on the options.
         comparable: metrics only: its value is one number, so that it can decide which checkpoint is best.

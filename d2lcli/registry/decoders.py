@@ -15,5 +15,17 @@ DECODERS = Registry(
             "Tokens drawn at random, under temperature, top-k and top-p",
             source="Holtzman et al., 2020",
         ),
+        "posterior": Entry(
+            "d2lcli.generation.functions:posterior",
+            "Functions of a Gaussian process that agree with its data",
+            task="marginal_likelihood",
+            source="d2l 18.3",
+        ),
+        "prior": Entry(
+            "d2lcli.generation.functions:prior",
+            "Functions of a Gaussian process before it sees data",
+            task="marginal_likelihood",
+            source="d2l 18.1",
+        ),
     },
 )

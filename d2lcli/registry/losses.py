@@ -20,5 +20,5 @@ LOSSES = Registry(
 
 def loss_options(name: str) -> dict[str, Parameter]:
     """What a config may say about a loss: not what a task hands to it."""
-    given = ("outputs", "targets", "reduction", "label_smoothing", "class_weights")
+    given = ("outputs", "targets", "reduction", "label_smoothing", "class_weights", "variances")
     return {key: parameter for key, parameter in LOSSES.parameters(name).items() if key not in given}

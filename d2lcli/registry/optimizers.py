@@ -18,6 +18,7 @@ OPTIMIZERS = Registry(
         "adam_l2": Entry("d2lcli.optim.adam:adam_l2", "Adam on the loss with an L2 penalty, the coupled form", source="Kingma and Ba, 2015"),
         "adamw": Entry("d2lcli.optim.adam:adamw", "Adam with decoupled weight decay", source="Loshchilov and Hutter, 2019"),
         "yogi": Entry("d2lcli.optim.yogi:yogi", "Yogi: Adam whose second moment forgets slowly", source="Zaheer et al., 2018"),
+        "lbfgs": Entry("d2lcli.optim.lbfgs:lbfgs", "L-BFGS: curvature from the last steps, and a line search", full_batch=True, source="Liu and Nocedal, 1989"),
         "newton": Entry("d2lcli.optim.newton:newton", "Newton's method, exact Hessian; small problems", full_batch=True, source="d2l 12.3"),
         "preconditioned_gd": Entry("d2lcli.optim.newton:preconditioned_gd", "Gradient over the Hessian's diagonal; small problems", full_batch=True, source="d2l 12.3"),
         "normal_equation": Entry("d2lcli.optim.newton:normal_equation", "Linear least squares in closed form", full_batch=True, source="d2l 3.1"),

@@ -11,6 +11,11 @@ SEARCHERS = Registry(
             source="Li et al., 2020; d2l 19.5",
             schedules=True,
         ),
+        "bayesian": Entry(
+            "d2lcli.hpo.bayesian:bayesian",
+            "The point that a Gaussian process of all results expects most of",
+            source="Jones et al., 1998; d2l 18",
+        ),
         "design_space": Entry(
             "d2lcli.hpo.design_space:design_space",
             "Networks drawn from AnyNet and RegNet design spaces",

@@ -18,5 +18,11 @@ TASKS = Registry(
             "d2lcli.tasks.question_answering:question_answering", "Find the answer to a question in a text"
         ),
         "language_model": Entry("d2lcli.tasks.language_model:language_model", "Predict the next token of a text"),
+        "marginal_likelihood": Entry(
+            "d2lcli.tasks.marginal_likelihood:marginal_likelihood",
+            "Fit the parameters of a Gaussian process",
+            full_batch=True,
+            source="d2l 18.3",
+        ),
     },
 )

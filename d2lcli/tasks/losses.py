@@ -67,7 +67,14 @@ def half_mse(outputs: Tensor, targets: Tensor, *, reduction: Reduction = "mean")
     return 0.5 * mse(outputs, targets, reduction=reduction)
 
 
-def gaussian_nll(outputs: Tensor, targets: Tensor, *, reduction: Reduction = "mean", variance: float = 1.0) -> Tensor:
+def gaussian_nll(
+    outputs: Tensor,
+    targets: Tensor,
+    *,
+    reduction: Reduction = "mean",
+    variance: float = 1.0,
+    variances: Tensor | None = None,
+) -> Tensor:
     """log(2 pi variance) / 2 + (outputs - targets)^2 / (2 variance), the negative log-likelihood (d2l 3.1).
 
     For one variance it is least where `mse` is.
@@ -77,12 +84,17 @@ def gaussian_nll(outputs: Tensor, targets: Tensor, *, reduction: Reduction = "me
         targets: as for `mse`.
         reduction: as for `mse`.
         variance: of all Gaussians, above 0.
+        variances: of each Gaussian, in the shape of the outputs, in the place of `variance`.
 
     Raises:
         ValueError: the variance is not above 0, or shapes that do not belong together.
     """
     if not 0 < variance < math.inf:
         raise ValueError(f"variance={variance!r} must be above 0 and finite")
+    if variances is not None:
+        errors = outputs - align(outputs, targets)
+        values = 0.5 * (torch.log(2 * math.pi * variances) + errors.square() / variances)
+        return values.mean() if reduction == "mean" else per_example(values)
     return 0.5 * (math.log(2 * math.pi * variance) + mse(outputs, targets, reduction=reduction) / variance)
 
 

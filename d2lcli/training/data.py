@@ -18,7 +18,7 @@ from d2lcli.data.spans import SpanLoader, SpanSplit
 from d2lcli.data.windows import TextSplit, WindowLoader
 from d2lcli.errors import ConfigError
 from d2lcli.parallel.single import Single
-from d2lcli.registry import DATASETS, TOKENIZERS
+from d2lcli.registry import DATASETS, TASKS, TOKENIZERS
 from d2lcli.registry.signatures import read_signature
 from d2lcli.tasks.shift import covariate_weights
 from d2lcli.training.parts import build_part
@@ -32,8 +32,10 @@ LOADERS: dict[type[Split], type[Loader]] = {
     MaskedSplit: MaskedLoader,
     SpanSplit: SpanLoader,
 }
-# What a text is cut into, for a task that is not to predict the next token.
-OBJECTIVES = {"masked_language_model": "masked", "sequence_to_sequence": "span_corruption"}
+# What a text is cut into, for a task that learns from its tokens but not to predict the next one.
+OBJECTIVES = {
+    "masked_language_model": {"objective": "masked"}, "sequence_to_sequence": {"objective": "span_corruption"},
+}  # fmt: skip
 LOADER = "d2lcli.data.loader:loader_options"
 
 
@@ -58,7 +60,8 @@ def build_data(values: Mapping[str, Any], tokenizers: Tokenizers | None = None) 
     if "image_size" in DATASETS.parameters(node["name"]) and options.get("image_size") is None:
         options["image_size"] = values["model"].get("image_size")
     if "objective" in options and options["objective"] is None:
-        options["objective"] = OBJECTIVES.get(values["task"]["name"], "causal")
+        del options["objective"]  # what the task does not decide is the builder's own
+        options |= OBJECTIVES.get(values["task"]["name"], {})
     if tokenizers is not None and "tokenizer" in options:
         options["tokenizer"] = tokenizers.target
         if "source_tokenizer" in DATASETS.parameters(node["name"]):
@@ -77,6 +80,20 @@ def weigh_examples(dataset: Dataset) -> Dataset:
         return dataset
     weights = covariate_weights(dataset.train.inputs, dataset.deployed)
     return replace(dataset, train=replace(dataset.train, weights=weights))
+
+
+def shared_size(examples: int, size: int, processes: int) -> int:
+    """The largest batch, up to `size`, with which each process has an example of every batch, the last one included.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for smaller in range(size, processes - 1, -1):
+        if examples % smaller == 0 or examples % smaller >= processes:
+            return smaller
+    raise ConfigError(
+        f"{processes} processes evaluate in step, but {examples} examples in batches of {size} are too few"
+    )
 
 
 def _fold(options: dict[str, Any], values: Mapping[str, Any]) -> Dataset:
@@ -102,6 +119,8 @@ def make_loader(
 ) -> Loader:
     """The loader of a split: shuffled and augmented for training, in order and as it is for an evaluation.
 
+    A task that is about all training examples at once has one batch of them, whatever `data.batch_size` says.
+
     Raises:
         ConfigError: the data set has no such split, or the batch does not fit the data.
     """
@@ -109,16 +128,24 @@ def make_loader(
     chosen = getattr(dataset, split, None)
     if chosen is None:
         raise ConfigError(f"data '{dataset.name}' has no split '{split}'", "use --split train or --split val")
+    size = node["batch_size"] if training else min(node["eval_batch_size"], max(1, len(chosen)))
+    if training and TASKS.describe(values["task"]["name"]).full_batch:
+        size = max(1, len(chosen))
+        if strategy.data_size > 1:
+            problem = f"task '{values['task']['name']}' needs all examples in one process, not {strategy.data_size}"
+            raise ConfigError(problem, "use strategy=single")
+    if not training and strategy.in_step:
+        size = shared_size(len(chosen), size, strategy.data_size)
     try:
         return LOADERS[type(chosen)](
             chosen,
-            batch_size=node["batch_size"] if training else min(node["eval_batch_size"], max(1, len(chosen))),
+            batch_size=size,
             seed=values["seed"],
             shuffle=training,
             drop_last=node["drop_last"] and training,
             sampler=node["sampler"] if training else "shuffle",
-            rank=strategy.rank,
-            world_size=strategy.world_size,
+            rank=strategy.data_rank,
+            world_size=strategy.data_size,
             device=device,
             workers=node["workers"],
             channels_last=values["hardware"]["channels_last"],

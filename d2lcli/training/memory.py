@@ -65,16 +65,15 @@ def training_memory(
 def state_tensors(build: Callable[[list[nn.Parameter]], torch.optim.Optimizer]) -> float:
     """How many tensors of the size of the weights an optimizer keeps: found by one step on a probe.
 
-    Those that look at second derivatives keep nothing between updates.
+    Those that run the backward pass themselves have all of it from the beginning.
 
     Args:
         build: makes the optimizer for a list of parameters.
     """
     probe = nn.Parameter(torch.zeros(32, 32))
     optimizer = build([probe])
-    if hasattr(optimizer, "backward"):
-        return 0.0
-    probe.grad = torch.zeros_like(probe)
-    optimizer.step()
+    if not hasattr(optimizer, "backward"):
+        probe.grad = torch.zeros_like(probe)
+        optimizer.step()
     kept = tensors(list(optimizer.state.values()))
     return sum(tensor.numel() for tensor in kept if tensor.dim() > 0) / probe.numel()  # without counts of steps

@@ -17,7 +17,8 @@ CASES: dict[str, tuple[str, str, int]] = {
     "tagging": ("cross_entropy", "accuracy", 3),
     "question_answering": ("cross_entropy", "exact_match", 2),
 }
-OTHERS = {"sequence_to_sequence", "masked_language_model"}  # have tests of their own: their batches are of other kinds
+# Have tests of their own: their batches are of other kinds.
+OTHERS = {"sequence_to_sequence", "masked_language_model", "marginal_likelihood"}
 every_task = pytest.mark.parametrize("name", [name for name in TASKS.names() if name not in OTHERS])
 
 

@@ -21,7 +21,7 @@ ALLOWED = {
     "training": {"errors", "registry", "config", "nn", *PARTS},
     "diagnosis": {"errors", "registry", "config", "training", "nn", *PARTS},
     "generation": {"errors", "registry", "config", "training", "nn", *PARTS},
-    "hpo": {"errors", "registry", "config", "training", *PARTS},
+    "hpo": {"errors", "registry", "config", "training", "nn", *PARTS},
     "hardware": {"errors", "registry", "config", "models", "nn"},
     "commands": {"errors", *GROUND, *ENGINES, "data"},
     "__main__": {"errors", "commands", *GROUND, *ENGINES},

@@ -94,4 +94,5 @@ def test_state_tensors(kind: type[torch.optim.Optimizer], options: dict[str, flo
 
 @pytest.mark.parametrize("name", OPTIMIZERS.names())
 def test_every_optimizer_steps_on_the_probe(name: str) -> None:
-    assert 0 <= state_tensors(lambda params: OPTIMIZERS.build(name, params=params)) <= 4
+    most = 23.1 if name == "lbfgs" else 4  # ten steps, what each did to the gradient, three for the search, few numbers
+    assert 0 <= state_tensors(lambda params: OPTIMIZERS.build(name, params=params)) <= most
