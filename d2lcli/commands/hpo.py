@@ -192,6 +192,8 @@ def _draw(study: Any, say: Any) -> None:
 
 def _tell(study: Any, result: Mapping[str, Any], name: str, say: Any) -> None:
     """What was found, for people."""
+    from d2lcli.hpo import results
+
     states = ", ".join(f"{number} {state}" for state, number in result["trials"].items() if number)
     say(f"{states}; {result['seconds']:.0f} s")
     reasons: dict[str, int] = {}
@@ -199,6 +201,8 @@ def _tell(study: Any, result: Mapping[str, Any], name: str, say: Any) -> None:
         reasons[reason] = reasons.get(reason, 0) + 1
     for reason, number in sorted(reasons.items(), key=lambda item: -item[1])[:3]:
         say(f"  {number} failed: {clean(reason)}")
+    for line in results.broken_rules(study)[:3]:
+        say(f"warning: the log breaks a rule of {result['search']}: {clean(line)}")
     best = result["best"]
     if best:
         say(

@@ -8,6 +8,8 @@ from typing import Any
 from d2lcli.hpo.events import Event
 from d2lcli.hpo.search import Trial
 from d2lcli.hpo.study import Study
+from d2lcli.hpo.trace import brackets_of, check_trace
+from d2lcli.registry import SEARCHERS
 from d2lcli.training.files import replace_file, to_json
 
 
@@ -35,6 +37,18 @@ def summarise(study: Study, status: str) -> dict[str, Any]:
             for time, event in incumbents(study)
         ],
     }
+
+
+def broken_rules(study: Study) -> list[str]:
+    """What the log of a study has against the rules of its search, in words; nothing where all is right."""
+    node, spec = study.spec.search, study.spec
+    if not SEARCHERS.describe(node["name"]).schedules:
+        return []
+    levels = study.search.levels
+    brackets = brackets_of(node, levels, spec.trials)
+    # A run may end before its rung where it is timed, or where patience ends it.
+    exact = spec.resource != "seconds" and not any(word.startswith("patience=") for word in spec.train)
+    return check_trace(study.events, levels, node["eta"], brackets, exact=exact)
 
 
 def write(study: Study, status: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Rungs of training, and the best of those who reached one (Jamieson and Talwalkar, 2016; d2l 19.4, 19.5)."""
 
 from heapq import heappop, heappush
-from math import isfinite
+from math import isfinite, log
+
+MOST_RUNGS = 1000
 
 
 def rung_levels(r_min: float, r_max: float, eta: float) -> list[float]:
@@ -15,11 +17,13 @@ def rung_levels(r_min: float, r_max: float, eta: float) -> list[float]:
         eta: above 1.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or there would be more than 1,000 rungs.
     """
     if not 0 < r_min <= r_max < float("inf"):
         raise ValueError(f"rungs must begin above 0 and not after their end: r_min={r_min!r}, r_max={r_max!r}")
     check_eta(eta)
+    if log(r_max) - log(r_min) > MOST_RUNGS * log(eta):
+        raise ValueError(f"r_min={r_min!r}, r_max={r_max!r} and eta={eta!r} give more than {MOST_RUNGS} rungs")
     levels, level = [], r_min
     while level < r_max * (1 - 1e-12):
         levels.append(level)
@@ -31,6 +35,11 @@ def check_eta(eta: float) -> None:
     """Raises: ValueError: eta is not a number above 1."""
     if not 1 < eta < float("inf"):
         raise ValueError(f"eta={eta!r} must be above 1: the best 1 / eta of a rung go on")
+
+
+def whole(share: float) -> int:
+    """The whole part of a number of trials; 81 / 2.7 is 30, though floating point makes it 29.999999999999996."""
+    return int(share + 1e-9)
 
 
 class Rung:
@@ -64,7 +73,7 @@ class Rung:
             self._enter(value, trial)
         else:
             heappush(self._others, (value, trial))
-        room = int(self.count / self.eta)
+        room = whole(self.count / self.eta)
         if len(self._best) > room:
             negated, number = heappop(self._best)
             self._among.discard(-number)

@@ -2,7 +2,7 @@
 
 from math import ceil, log
 
-from d2lcli.hpo.rungs import check_eta, rung_levels
+from d2lcli.hpo.rungs import check_eta, rung_levels, whole
 from d2lcli.hpo.search import Search, Suggest
 
 
@@ -80,17 +80,21 @@ class Rounds:
         self._going: list[int] = []  # who is to begin this round, the best first
 
     def start(self, trial: int, rung: int) -> None:
-        self._begun += 1
+        if rung > self._rung:
+            self.close()  # as it was for whoever decided this: no other trial would come
+        self._begun += rung == self._rung
         if trial in self._going:
             self._going.remove(trial)
 
     def report(self, trial: int, rung: int, value: float) -> None:
-        self._reached.append((value, trial))
-        self._end_round()
+        if rung == self._rung:  # else the round was closed, and more trials were wanted later
+            self._reached.append((value, trial))
+            self._end_round()
 
     def fail(self, trial: int, rung: int) -> None:
-        self._failed += 1
-        self._end_round()
+        if rung == self._rung:
+            self._failed += 1
+            self._end_round()
 
     def promotable(self) -> tuple[int, int] | None:
         return (self._going[0], self._rung) if self._going else None
@@ -104,6 +108,6 @@ class Rounds:
         if len(self._reached) + self._failed < self._due or self._rung + 1 >= self._rungs:
             return
         self._rung += 1
-        planned = max(1, int(self._size / self._eta ** (self._rung - self.first)))
+        planned = max(1, whole(self._size / self._eta ** (self._rung - self.first)))
         self._going = [trial for _, trial in sorted(self._reached)[:planned]]
         self._due, self._reached, self._failed = len(self._going), [], 0

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from runs import LINEAR, d2l, environment
 
+from d2lcli.hpo.events import Event
+from d2lcli.hpo.trace import check_trace
+
 SPACE = ("optim.lr=tag(log,interval(1e-4,1e-2))", "data.batch_size=4,8")
 SEARCH = ("hpo", "--asha", *LINEAR, "epochs=9", *SPACE, "--trials", "9", "--workers", "2")
 
@@ -42,6 +45,7 @@ def check(folder: Path, trials: int = 9) -> None:
     reports = [(event["trial"], event["rung"]) for event in found if event["kind"] == "report"]
     assert len(set(reports)) == len(reports)
     assert {event["trial"] for event in found} == set(range(trials))
+    assert check_trace([Event(**event) for event in found], [1, 3, 9], 3) == []
     counts = states(folder)
     assert counts["COMPLETE"] + counts["PRUNED"] == trials and not counts["RUNNING"] and not counts["WAITING"]
     for number in range(trials):
