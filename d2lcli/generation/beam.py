@@ -40,7 +40,7 @@ def beam(
     if not 0 <= alpha < float("inf"):
         raise ValueError(f"alpha={alpha!r} must be a number, finite and at least 0")
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def decode(next_logits: NextLogits, prompt: Tensor, eos: int | None = None, watch: Any = None) -> Generated:
         search = _Search(check_prompt(prompt), beam_size, alpha, max_tokens)
         for step in range(1, max_tokens + 1):
@@ -76,11 +76,11 @@ class _Search:
         Returns:
             (n k,) the rows from which the hypotheses that live on came.
         """
-        if bool(log_probs.isnan().any()):
-            raise NonFiniteError("the model gave logits from which no token can be chosen (NaN, or infinite)")
         n, k, size = len(self.prompt), self.k, log_probs.shape[1]
         total = (self.scores[:, :, None] + log_probs.view(n, k, size)).flatten(1)  # (n, k V)
         values, places = total.topk(min(2 * k, k * size), dim=1)  # at most k of them end
+        if bool(values.isnan().any()):  # topk takes NaN for the largest
+            raise NonFiniteError("the model gave logits from which no token can be chosen (NaN, or infinite)")
         rows = places // size + k * torch.arange(n, device=places.device)[:, None]
         ids = places % size
         ended = ids == eos if eos is not None else torch.zeros_like(ids, dtype=torch.bool)

@@ -4,11 +4,14 @@ Legend: n sequences, t tokens, V tokens of the vocabulary.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from d2lcli.generation.decoding import NextLogits
+from d2lcli.nn.key_values import KeyValues
 
 
 class Continuation:
@@ -42,11 +45,29 @@ class Continuation:
     def reorder(self, rows: Tensor) -> None:
         """Keep the states of these rows (m,), in this order."""
         if self.state is not None:
-            self.state = tuple(part.index_select(1, rows) for part in self.state)
+            self.state = tuple(map(picker(rows), self.state))
 
     def fresh(self, row: int) -> "Continuation":
         """The same model, without any token seen; it goes on from any prompt, also from that of `row` alone."""
         return Continuation(self.model)
+
+
+def picker(rows: Tensor) -> Callable[[Any], Any]:
+    """Takes the rows (m,) of a part (layers, n, ...) of a state, in this order.
+
+    Keys and values of as many rows change in place: in a beam about one row of four is another than before, and to copy
+    it alone takes a fifth of the time of a new tensor of all.
+    """
+    moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+    sources = rows[moved]
+
+    def pick(part: Any) -> Any:
+        if not isinstance(part, KeyValues) or part.shape[1] != len(rows):
+            return part.index_select(1, rows)
+        part.move(sources, moved)
+        return part
+
+    return pick
 
 
 def first_read(length: int, max_len: int | None) -> int:

@@ -48,7 +48,7 @@ class Decoder(Protocol):
         """
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def extend(
     next_logits: NextLogits,
     prompt: Tensor,

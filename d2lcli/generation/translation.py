@@ -13,6 +13,7 @@ from d2lcli.data.pairs import BOS, EOS, PAD
 from d2lcli.data.tokenizers.base import Tokenizer
 from d2lcli.data.translations import normalise
 from d2lcli.errors import ConfigError
+from d2lcli.generation.continuation import picker
 from d2lcli.generation.decoding import Decoder
 from d2lcli.generation.layout import lay_out
 from d2lcli.generation.spans import encode_spans, fill_spans
@@ -84,13 +85,12 @@ class Decoding:
         self.source, self.lengths = source, lengths
         self.state: tuple[Any, ...] = model.begin(source, lengths)
         self.of_source = [False] * len(self.state)
-        self.seen = 0
+        self.rows, self.seen = len(source), 0
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        known = self.state[0].shape[1]
-        if len(tokens) != known:
-            rows = torch.arange(known, device=tokens.device).repeat_interleave(len(tokens) // known)
-            self.state = tuple(part.index_select(1, rows) for part in self.state)
+        if len(tokens) != self.rows:
+            self._widen(len(tokens) // self.rows)
+            self.rows = len(tokens)
         logits, after = self.model.step(tokens[:, self.seen :], self.state)
         self.of_source = [new is old for new, old in zip(after, self.state)]
         if self.cache:
@@ -103,9 +103,16 @@ class Decoding:
 
         So what a step gives back as it was, which is about the source alone, is not copied.
         """
-        self.state = tuple(
-            part if fixed else part.index_select(1, rows) for part, fixed in zip(self.state, self.of_source)
-        )
+        pick = picker(rows)
+        self.state = tuple(part if fixed else pick(part) for part, fixed in zip(self.state, self.of_source))
+
+    def _widen(self, k: int) -> None:
+        """k rows for each that there was; a model with `widen` lets them share what is about the source."""
+        if hasattr(self.model, "widen"):
+            self.state = self.model.widen(self.state, k)
+        else:
+            rows = torch.arange(self.rows, device=self.source.device).repeat_interleave(k)
+            self.state = tuple(part.index_select(1, rows) for part in self.state)
 
     def fresh(self, row: int) -> "Decoding":
         """The same for one source alone, without any token read."""

@@ -78,20 +78,28 @@ class Transformer(nn.Module):
         return self.encoder_norm(x), mask
 
     def begin(self, source: Tensor, lengths: Tensor) -> State:
-        """The state before <bos>: which source tokens count (1, b, S); then keys and values of each decoder block."""
+        """The state before <bos>: which source tokens count (1, b, S), or (1, b, 0) where all do, so that no step looks
+        for gaps; then keys and values of each decoder block."""
         memory, mask = self._encode(source, lengths)
         caches = [part for block in self.decoder for part in block.begin(memory)]  # type: ignore[operator]
-        return (mask[None], *caches)
+        return (mask[None, :, :0] if bool(mask.all()) else mask[None], *caches)
+
+    def widen(self, state: State, k: int) -> State:
+        """The state for k rows of each source, side by side; what is about the source alone, they share."""
+        counts = cast(Tensor, state[0])
+        rows = torch.arange(counts.shape[1], device=counts.device).repeat_interleave(k)
+        return tuple(part.index_select(1, rows) if isinstance(part, KeyValues) else part for part in state)
 
     def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Target input (b, t) -> logits (b, t, V) and the state after; what was read before is not read again."""
-        mask, *caches = cast(tuple[Any, ...], state)
+        counts, *caches = cast(tuple[Any, ...], state)
+        mask = counts[0] if counts.shape[2] else None
         x = self.target(inputs, start=caches[0].shape[3])
         after: list[Tensor | KeyValues] = []
         for i, block in enumerate(self.decoder):
-            x, cache = block(x, None, mask[0], (caches[2 * i], caches[2 * i + 1]))
+            x, cache = block(x, None, mask, (caches[2 * i], caches[2 * i + 1]))
             after += cache
-        return self.head(self.decoder_norm(x)), (mask, *after)
+        return self.head(self.decoder_norm(x)), (counts, *after)
 
     def attention_weights(self, source: Tensor, lengths: Tensor, inputs: Tensor) -> Tensor:
         """How much each target token looked at each source token in the last block, mean over the heads: (b, T, S)."""

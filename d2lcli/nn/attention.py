@@ -4,6 +4,8 @@ b examples, m queries, n keys and as many values, d their width, h heads of widt
 heads, as they are kept for tokens to come, are one tensor (2, b, h, n, d / h).
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,7 +29,12 @@ class MultiHeadAttention(nn.Module):
 
     Raises:
         ValueError: a size is below 1, the heads do not divide d, or the probability is outside [0, 1].
+
+    Attributes:
+        product: x, W and b -> x W^T + b for the first three projections; a layout for decoding may put another one.
     """
+
+    product: Callable[[Tensor, Tensor, Tensor | None], Tensor] = staticmethod(functional.linear)
 
     def __init__(self, dim: int, num_heads: int, *, bias: bool = True, dropout: float = 0.0) -> None:
         require_positive(dim=dim, num_heads=num_heads)
@@ -75,23 +82,32 @@ class MultiHeadAttention(nn.Module):
         Returns:
             (b, m, d), and the keys and values of all tokens: `past` itself stays as it is.
         """
-        q, k, v = (split_heads(part, self.num_heads) for part in self._project(x, x, x))
+        parts = self.product(x, self.in_proj_weight, self.in_proj_bias)
+        q, k, v = parts.view(*x.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)  # (b, h, m, d / h) each
         past = past.append(k, v)
-        return self._attend(q, past.tensor[0], past.tensor[1], None, causal=True), past
+        k, v = past.tensor
+        return self._attend(q, k, v, None, causal=True), past
 
     def project_memory(self, memory: Tensor) -> Tensor:
         """The keys and values of a memory (b, n, d), for any number of `look_up`."""
         dim = memory.shape[2]
         bias = None if self.in_proj_bias is None else self.in_proj_bias[dim:]
-        k, v = functional.linear(memory, self.in_proj_weight[dim:], bias).chunk(2, dim=-1)
+        k, v = self.product(memory, self.in_proj_weight[dim:], bias).chunk(2, dim=-1)
         return torch.stack((split_heads(k, self.num_heads), split_heads(v, self.num_heads)))
 
     def look_up(self, queries: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`forward` of queries (b, m, d) with what `project_memory` gave."""
+        """`forward` of queries with what `project_memory` gave.
+
+        Args:
+            queries: (b k, m, d), k rows side by side for each of the memory.
+            memory: (2, b, h, n, d / h).
+            mask: (b, n), True where a key may be attended to.
+        """
         dim = queries.shape[2]
         bias = None if self.in_proj_bias is None else self.in_proj_bias[:dim]
-        q = split_heads(functional.linear(queries, self.in_proj_weight[:dim], bias), self.num_heads)
-        return self._attend(q, memory[0], memory[1], mask, causal=False)
+        q = self.product(queries, self.in_proj_weight[:dim], bias).view(memory.shape[1], -1, dim)  # (b, k m, d)
+        k, v = memory
+        return self._attend(split_heads(q, self.num_heads), k, v, mask, causal=False).view(queries.shape)
 
     def weights(self, queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
         """softmax(Q_i K_i^T / sqrt(d / h)) of queries (b, m, d) and keys (b, n, d): (b, h, m, n), without dropout."""
@@ -121,9 +137,9 @@ class MultiHeadAttention(nn.Module):
     def _project(self, queries: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, ...]:
         weight, bias = self.in_proj_weight, self.in_proj_bias
         if queries is keys and keys is values:
-            return functional.linear(queries, weight, bias).chunk(3, dim=-1)
+            return self.product(queries, weight, bias).chunk(3, dim=-1)
         biases = (None, None, None) if bias is None else bias.chunk(3)
-        return tuple(map(functional.linear, (queries, keys, values), weight.chunk(3), biases))
+        return tuple(map(self.product, (queries, keys, values), weight.chunk(3), biases))
 
 
 def allowed_pairs(mask: Tensor | None, causal: bool, m: int, n: int, device: torch.device) -> Tensor | None:

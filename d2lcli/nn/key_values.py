@@ -10,7 +10,8 @@ class KeyValues:
     """Keys and values (2, b, h, n, d / h) of n tokens so far, in memory that has room for more.
 
     What is appended is written behind them in place.  They are copied when the room is used up, when gradients are
-    wanted, or when something else was appended to the same n tokens before: so this object itself never changes.
+    wanted, or when something else was appended to the same n tokens before: so this object itself never changes, but by
+    `move`.
 
     Args:
         room: (2, b, h, c, d / h) with c at least n; what lies behind the n-th token has no meaning.
@@ -24,12 +25,12 @@ class KeyValues:
     @property
     def shape(self) -> torch.Size:
         """(2, b, h, n, d / h)."""
-        return self.tensor.shape
+        return torch.Size((*self._room.shape[:3], self._length, self._room.shape[4]))
 
     @property
     def tensor(self) -> Tensor:
         """(2, b, h, n, d / h)."""
-        return self._room[:, :, :, : self._length]
+        return self._room.narrow(3, 0, self._length)
 
     def append(self, keys: Tensor, values: Tensor) -> "KeyValues":
         """With those of further tokens, (b, h, m, d / h) each, behind."""
@@ -38,8 +39,9 @@ class KeyValues:
             return KeyValues(torch.cat([self.tensor, torch.stack((keys, values))], dim=3), last)
         shared = last <= self._room.shape[3] and self._taken[0] == first
         after = KeyValues(self._room, last, self._taken) if shared else KeyValues(self._copy(last + MORE), last)
-        after._room[0, :, :, first:last] = keys
-        after._room[1, :, :, first:last] = values
+        behind = after._room.narrow(3, first, last - first)
+        behind[0].copy_(keys)
+        behind[1].copy_(values)
         after._taken[0] = last
         return after
 
@@ -52,6 +54,22 @@ class KeyValues:
         room = self._room.new_empty(shape)
         torch.index_select(self.tensor, 1, rows, out=room[:, :, :, : self._length])
         return KeyValues(room, self._length)
+
+    def move(self, sources: Tensor, targets: Tensor) -> None:
+        """Let the rows `targets` (m,) of the batch be what `sources` (m,) are, in place.
+
+        What this object was made of by `append`, or was appended to it, has the same memory and changes too.
+        """
+        kept = self.tensor
+        if not kept.is_cpu:
+            kept[:, targets] = kept[:, sources]
+            return
+        # Row by row, since an index goes from number to number: that takes four times as long.
+        rows = [kept[:, row] for row in sources.tolist()]
+        if bool(torch.isin(sources, targets).any()):
+            rows = [row.clone() for row in rows]
+        for target, row in zip(targets.tolist(), rows):
+            kept[:, target].copy_(row)
 
     def _copy(self, capacity: int) -> Tensor:
         shape = list(self._room.shape)

@@ -89,6 +89,34 @@ def test_step_by_step_equals_all_at_once(name: str) -> None:
 
 
 @every_model
+def test_sources_without_padding_step_by_step(name: str) -> None:
+    model, (source, _, inputs) = build(name), batch()
+    lengths = torch.tensor([6, 6, 6])
+    state, parts = model.begin(source, lengths), []
+    for t in range(5):
+        logits, state = model.step(inputs[:, t : t + 1], state)
+        parts.append(logits)
+    torch.testing.assert_close(torch.cat(parts, 1), model(source, lengths, inputs), rtol=1e-9, atol=1e-10)
+
+
+@every_model
+@torch.no_grad()
+def test_rows_of_a_search_are_as_if_each_had_its_own_source(name: str) -> None:
+    model, (source, lengths, inputs) = build(name), batch()
+    tokens = torch.stack([inputs, inputs.flip(1)], 1).flatten(0, 1)  # (6, 5), two rows of each source
+    rows = torch.tensor([1, 1, 2, 3, 5, 4])
+    moved = torch.cat([tokens[rows, :3], tokens[:, 3:]], 1)
+    found = Decoding(model, source, lengths)
+    steps = [found(tokens[:, :1]), found(tokens[:, :3])]
+    found.reorder(rows)
+    steps.append(found(moved))
+    alone = source.repeat_interleave(2, 0), lengths.repeat_interleave(2)
+    before, after = model(*alone, tokens), model(*alone, moved)
+    for step, expected in zip(steps, (before[:, 0], before[:, 2], after[:, 4]), strict=True):
+        torch.testing.assert_close(step, expected)
+
+
+@every_model
 def test_a_cache_changes_no_translation(name: str) -> None:
     model, (source, lengths, _) = build(name), batch()
     start = torch.full((3, 1), 2)

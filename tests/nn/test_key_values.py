@@ -46,6 +46,18 @@ def test_rows_that_are_picked_are_copies() -> None:
         start.index_select(0, torch.tensor([0]))
 
 
+def test_rows_are_moved_in_place() -> None:
+    cache = KeyValues(torch.empty(2, 3, 2, 0, 4), 0).append(*made(5, 0))
+    before, place = cache.tensor.clone(), cache.tensor.data_ptr()
+    cache.move(torch.tensor([1, 0]), torch.tensor([0, 2]))  # row 0 goes to 2 before it becomes row 1
+    assert torch.equal(cache.tensor, before[:, [1, 1, 0]]) and cache.tensor.data_ptr() == place
+    cache.move(torch.tensor([], dtype=torch.long), torch.tensor([], dtype=torch.long))
+    assert torch.equal(cache.tensor, before[:, [1, 1, 0]])
+    cache.move(torch.tensor([2]), torch.tensor([1]))
+    after = cache.append(*made(1, 1))
+    assert torch.equal(after.tensor, torch.cat([before[:, [1, 0, 0]], torch.stack(made(1, 1))], 3))
+
+
 def test_gradients_reach_what_was_appended() -> None:
     keys, values = (part.requires_grad_() for part in made(2, 0))
     cache = KeyValues(torch.empty(2, 3, 2, 0, 4), 0).append(keys, values).append(*made(1, 1))

@@ -125,6 +125,16 @@ def test_a_causal_block_piece_by_piece(norm_first: bool, pieces: list[int]) -> N
     torch.testing.assert_close(torch.cat(outputs, 1), block(x), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_rows_side_by_side_may_share_a_memory(masked: bool) -> None:
+    layer, queries, memory = MultiHeadAttention(DIM, HEADS).double(), drawn(6, 4, DIM), drawn(3, 7, DIM, seed=1)
+    mask = KEEP if masked else None
+    found = layer.look_up(queries, layer.project_memory(memory), mask)
+    repeated = memory.repeat_interleave(2, 0)
+    expected = layer(queries, repeated, repeated, KEEP.repeat_interleave(2, 0) if masked else None)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("norm_first", [False, True])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_decoder_block_token_by_token(norm_first: bool, bias: bool) -> None:
