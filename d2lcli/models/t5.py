@@ -1,10 +1,9 @@
-"""T5, the text-to-text Transformer, as first published (Raffel et al., 2020; d2l 11.9).
+"""T5, the text-to-text Transformer, as first published and as version 1.1 (Raffel et al., 2020; d2l 11.9).
 
 Legend: b pairs, S source tokens, T target tokens, d width, h heads of width c, V tokens of the vocabulary, m queries, n
 keys.  A state is a tuple whose parts have the batch in dimension 1, so that a search can pick its rows.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from d2lcli.nn.activations import Activation, activation
 from d2lcli.nn.attention import merge_heads, split_heads
 from d2lcli.nn.checks import require_positive
 from d2lcli.nn.key_values import KeyValues
+from d2lcli.nn.relative_positions import RelativePositions, lowest
 
 State = tuple[Tensor | KeyValues, ...]
 
@@ -31,53 +32,8 @@ class Sizes:
     head_dim: int
     hidden: int
     dropout: float
-
-
-def bucket_starts(buckets: int, max_distance: int) -> list[int]:
-    """The smallest distances of the buckets 1, 2, ..., `buckets` - 1 of one direction; that of bucket 0 is 0.
-
-    The first e = buckets // 2 have one distance each.  Bucket e + k starts at e (max_distance / e)^(k / (buckets - e)),
-    so ever later, and the last one has no end (Raffel et al., 2020, section 2.1, and its code).
-    """
-    e = buckets // 2
-    later = [e * (max_distance / e) ** (k / (buckets - e)) for k in range(1, buckets - e)]
-    return [*range(1, e + 1), *(math.ceil(round(start, 6)) for start in later)]  # 5 * 32 ** (4 / 5) is 80, no more
-
-
-class RelativePositions(nn.Module):
-    """B_ij = t(bucket of j - i) with a learned t for each head, to be added to the scores of query i and key j.
-
-    Args:
-        sizes: of the model.
-        buckets: how many numbers t has.  All are for keys before the query where that sees no later ones; else half of
-            them, and the other half are for those after it.
-        max_distance: from here on all distances are in one bucket.
-        causal: no query sees a later key: there B_ij is as low as a number can be.
-    """
-
-    starts: Tensor
-
-    def __init__(self, sizes: Sizes, buckets: int, max_distance: int, causal: bool) -> None:
-        super().__init__()
-        self.causal = causal
-        self.after = 0 if causal else buckets // 2  # the first bucket of the keys after the query
-        self.table = nn.Embedding(buckets, sizes.num_heads)
-        nn.init.normal_(self.table.weight, std=sizes.dim**-0.5)
-        starts = bucket_starts(buckets if causal else buckets // 2, max_distance)
-        self.register_buffer("starts", torch.tensor(starts), persistent=False)
-
-    def forward(self, seen: int, m: int) -> Tensor:
-        """For queries at the positions seen ... seen + m - 1 and keys from 0 on: (1, h, m, seen + m)."""
-        keys = torch.arange(seen + m, device=self.starts.device)
-        offsets = keys - keys[seen:, None]  # (m, n)
-        bias: Tensor = self.table(self.bucket(offsets)).permute(2, 0, 1)[None].contiguous()
-        return bias.masked_fill(offsets > 0, lowest(bias)) if self.causal else bias
-
-    def bucket(self, offsets: Tensor) -> Tensor:
-        """The bucket of each offset j - i of a key from its query."""
-        if self.causal:
-            return torch.bucketize(-offsets, self.starts, right=True)
-        return torch.bucketize(offsets.abs(), self.starts, right=True) + self.after * (offsets > 0)
+    activation: Activation = "relu"
+    gated: bool = False
 
 
 class Attention(nn.Module):
@@ -120,18 +76,26 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """W_2 relu(W_1 x), without biases.  (b, t, d) -> (b, t, d)."""
+    """W_2 f(W_1 x), or W_2 (f(W_g x) * W_1 x) with a gate (Shazeer, 2020), without biases.  (b, t, d) -> (b, t, d)."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
+        self.gate = nn.Linear(sizes.dim, sizes.hidden, bias=False) if sizes.gated else None
         self.linear1 = nn.Linear(sizes.dim, sizes.hidden, bias=False)
         self.linear2 = nn.Linear(sizes.hidden, sizes.dim, bias=False)
+        self.activation = activation(sizes.activation)
         self.dropout = nn.Dropout(sizes.dropout)
-        nn.init.normal_(self.linear1.weight, std=sizes.dim**-0.5)
+        for layer in (self.gate, self.linear1):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=sizes.dim**-0.5)
         nn.init.normal_(self.linear2.weight, std=sizes.hidden**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.linear2(self.dropout(self.linear1(x).relu()))
+        if self.gate is None:
+            hidden = self.activation(self.linear1(x))
+        else:
+            hidden = self.activation(self.gate(x)) * self.linear1(x)
+        out: Tensor = self.linear2(self.dropout(hidden))
         return out
 
 
@@ -203,26 +167,37 @@ class DecoderBlock(EncoderBlock):
 class T5(nn.Module):
     """Source (b, S), lengths (b,) and target input (b, T) -> logits (b, T, V); no target token sees a later one.
 
-    Source, target and head have one table of embeddings E; the logits of x are E x / sqrt(d).  All blocks of a stack
-    share its relative positions; attention to the memory has none.
+    Source and target have one table of embeddings E.  Tied, the logits of x are E x / sqrt(d), else W x.  All blocks of
+    a stack share its relative positions; attention to the memory has none.
     """
 
     def __init__(
-        self, vocab_size: int, sizes: Sizes, num_layers: int, buckets: int, max_distance: int, checkpointing: bool
+        self,
+        vocab_size: int,
+        sizes: Sizes,
+        num_layers: tuple[int, int],
+        buckets: int,
+        max_distance: int,
+        tied: bool,
+        checkpointing: bool,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing
-        self.scale = sizes.dim**-0.5
+        std = sizes.dim**-0.5
+        self.scale = std if tied else 1.0
         self.embedding = nn.Embedding(vocab_size, sizes.dim)  # N(0, 1)
         self.dropout = nn.Dropout(sizes.dropout)
-        self.encoder_positions = RelativePositions(sizes, buckets, max_distance, causal=False)
-        self.encoder = nn.ModuleList(EncoderBlock(sizes) for _ in range(num_layers))
+        self.encoder_positions = RelativePositions(sizes.num_heads, std, buckets, max_distance, causal=False)
+        self.encoder = nn.ModuleList(EncoderBlock(sizes) for _ in range(num_layers[0]))
         self.encoder_norm = nn.RMSNorm(sizes.dim, EPS)
-        self.decoder_positions = RelativePositions(sizes, buckets, max_distance, causal=True)
-        self.decoder = nn.ModuleList(DecoderBlock(sizes) for _ in range(num_layers))
+        self.decoder_positions = RelativePositions(sizes.num_heads, std, buckets, max_distance, causal=True)
+        self.decoder = nn.ModuleList(DecoderBlock(sizes) for _ in range(num_layers[1]))
         self.decoder_norm = nn.RMSNorm(sizes.dim, EPS)
         self.head = nn.Linear(sizes.dim, vocab_size, bias=False)
-        self.head.weight = self.embedding.weight
+        if tied:
+            self.head.weight = self.embedding.weight
+        else:
+            nn.init.normal_(self.head.weight, std=std)
 
     def forward(self, source: Tensor, lengths: Tensor, inputs: Tensor) -> Tensor:
         memory, mask = self._encode(source, lengths)
@@ -279,11 +254,6 @@ class T5(nn.Module):
         return logits
 
 
-def lowest(like: Tensor) -> float:
-    """The lowest number of the type of `like`: e to it is 0, but a softmax over nothing else is no NaN."""
-    return torch.finfo(like.dtype).min
-
-
 def t5(
     *,
     vocab_size: int = 32_128,
@@ -295,20 +265,28 @@ def t5(
     dropout: float = 0.1,
     buckets: int = 32,
     max_distance: int = 128,
+    activation: Activation = "relu",
+    gated: bool = False,
+    tied: bool = True,
+    decoder_layers: int | None = None,
     checkpointing: bool = False,
 ) -> T5:
-    """A T5 of any size.
+    """A T5 of any size.  Version 1.1 and Flan-T5 have activation=gelu_tanh, gated=true and tied=false.
 
     Args:
         vocab_size: V, of source and target.
         dim: d.
         num_heads: h.
         head_dim: c; h c need not be d.
-        num_layers: blocks of the encoder, and of the decoder.
+        num_layers: blocks of the encoder.
         hidden: hidden units of the blocks' two-layer networks.
         dropout: on embeddings, attention weights, hidden units, and the outputs of layers and of the last norms.
         buckets: of relative positions, an even number.
         max_distance: from here on all distances are in one bucket.
+        activation: f of the two-layer networks.
+        gated: multiply the hidden units by f of another layer, instead of applying f to them.
+        tied: the head is the table of embeddings / sqrt(d), else a matrix of its own.
+        decoder_layers: blocks of the decoder; None stands for as many as the encoder has.
         checkpointing: keep only what goes into each block for the backward pass, which computes the block again, with
             the same dropout: the gradients are the same (Chen et al., 2016).
 
@@ -316,13 +294,14 @@ def t5(
         ValueError: an option out of range.
     """
     require_positive(vocab_size=vocab_size, dim=dim, num_heads=num_heads, head_dim=head_dim)
-    require_positive(num_layers=num_layers, hidden=hidden)
+    require_positive(num_layers=num_layers, hidden=hidden, decoder_layers=decoder_layers)
     if buckets < 4 or buckets % 2:
         raise ValueError(f"buckets must be an even number of at least 4, but it is {buckets}.")
     if max_distance <= buckets // 2:
         raise ValueError(f"max_distance must be more than half of the {buckets} buckets, but it is {max_distance}.")
-    sizes = Sizes(dim, num_heads, head_dim, hidden, dropout)
-    return T5(vocab_size, sizes, num_layers, buckets, max_distance, checkpointing)
+    sizes = Sizes(dim, num_heads, head_dim, hidden, dropout, activation, gated)
+    blocks = (num_layers, num_layers if decoder_layers is None else decoder_layers)
+    return T5(vocab_size, sizes, blocks, buckets, max_distance, tied, checkpointing)
 
 
 def t5_tiny(*, vocab_size: int = 32_128, num_layers: int = 3, dropout: float = 0.1, checkpointing: bool = False) -> T5:

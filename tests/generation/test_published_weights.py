@@ -77,7 +77,7 @@ def change(folder: Path, **values: Any) -> None:
         (lambda folder: (folder / "config.json").unlink(), "there is no config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "does not describe a model"),
         (lambda folder: (folder / "config.json").write_text("[]"), "does not describe a model"),
-        (lambda folder: change(folder, model_type="llama"), "unknown model_type 'llama' (known: gpt2, bert)"),
+        (lambda folder: change(folder, model_type="llama"), "unknown model_type 'llama' (known: gpt2, bert, t5)"),
         (lambda folder: change(folder, n_embd="wide"), "does not describe a model"),
         (lambda folder: change(folder, activation_function="mish"), "does not describe a model"),
         (lambda folder: change(folder, n_embd=32), "nothing fits this model"),

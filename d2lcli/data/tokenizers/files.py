@@ -16,6 +16,18 @@ def read_content(file: Path) -> str:
     Raises:
         DataError: it cannot be read, is too large, or is not UTF-8.
     """
+    try:
+        return read_bytes(file).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"tokenizer file {clean(file)} is not UTF-8 at byte {error.start}") from None
+
+
+def read_bytes(file: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        DataError: it cannot be read, or is too large.
+    """
     where = f"tokenizer file {clean(file)}"
     try:
         with open(file, "rb") as opened:
@@ -24,10 +36,7 @@ def read_content(file: Path) -> str:
         raise DataError(f"{where} cannot be read: {error.strerror}") from None
     if len(content) > LARGEST_FILE:
         raise DataError(f"{where} is larger than {LARGEST_FILE >> 20} MiB")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{where} is not UTF-8 at byte {error.start}") from None
+    return content
 
 
 def read_object(content: str, file: Path) -> dict[str, Any]:

@@ -1,16 +1,23 @@
-"""What a tokenizer.json or tokenizer_config.json of Hugging Face says, if its tokenizer is like BERT's or GPT-2's."""
+"""What tokenizer.json and tokenizer_config.json of Hugging Face say, if a tokenizer is like BERT's, GPT-2's or T5's."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from d2lcli.data.tokenizers.files import read_content, read_object
+from d2lcli.data.tokenizers.unigram import MARK, Pieces
 from d2lcli.errors import DataError, clean
 
 CONFIG = "tokenizer_config.json"
-# Classes whose rules are BERT's or GPT-2's, and those that stand for any rules.
-CLASSES = {"bert": ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"), "gpt2": ("GPT2Tokenizer",)}
+SENTINELS = 100  # of T5
+# Classes whose rules are BERT's, GPT-2's or T5's, and those that stand for any rules.
+CLASSES = {
+    "bert": ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer"),
+    "gpt2": ("GPT2Tokenizer",),
+    "t5": ("T5Tokenizer",),
+}
 ANY = ("PreTrainedTokenizer", "TokenizersBackend")
 Demands = Mapping[str, tuple[Any, ...]]  # the values that a key may have; the first is meant where it is absent
 CHARACTERS: Demands = {"clean_text": (True,), "handle_chinese_chars": (True,), "lowercase": (True, False)}
@@ -28,6 +35,14 @@ GPT2: Mapping[str, Demands] = {
     },
     "pre_tokenizer": {"type": ("ByteLevel",), "add_prefix_space": (False,), "use_regex": (True,)},
 }  # fmt: skip
+# T5's parts by their type.  What makes spaces one, or drops the last, is in our rule of words.
+T5: Mapping[str, Demands] = {
+    "Precompiled": {},
+    "Strip": {"strip_right": (True,)},
+    "Replace": {"pattern": ({"Regex": " {2,}"},), "content": (" ", MARK)},
+    "WhitespaceSplit": {},
+    "Metaspace": {"replacement": (MARK,), "add_prefix_space": (True,), "prepend_scheme": ("always", "first")},
+}
 
 
 @dataclass(frozen=True)
@@ -61,12 +76,26 @@ def read_config(vocabulary: Path, kind: str) -> bool:
     if not file.is_file():
         return True
     config = read_object(read_content(file), file)
-    name = str(config.get("tokenizer_class") or ANY[0]).removesuffix("Fast")
-    _demand({"tokenizer_class": name}, {"tokenizer_class": (*CLASSES[kind], *ANY)}, file)
+    _demand_class(config, kind, file)
     _demand(config, {"do_lower_case": (True, False), "add_prefix_space": (False,)}, file)
     lower = bool(config.get("do_lower_case", True))
     _demand(config, {"tokenize_chinese_chars": (True,), "strip_accents": (None, lower)}, file)
     return lower
+
+
+def read_sentinels(vocabulary: Path) -> int:
+    """How many <extra_id_N> T5's tokenizer adds to a spiece.model, by the tokenizer_config.json beside it; else 100.
+
+    Raises:
+        DataError: the tokenizer is of another kind, or the number is none.
+    """
+    file = vocabulary.with_name(CONFIG)
+    config = read_object(read_content(file), file) if file.is_file() else {}
+    _demand_class(config, "t5", file)
+    number = config.get("extra_ids", SENTINELS)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= SENTINELS:
+        raise DataError(f"{clean(file)}: extra_ids is {clean(number, 40)}, but d2l only knows 0 to {SENTINELS}")
+    return number
 
 
 def read_parts(found: Mapping[str, Any], file: Path) -> Parts:
@@ -88,13 +117,76 @@ def read_parts(found: Mapping[str, Any], file: Path) -> Parts:
         _demand(found, {"normalizer": (None,)}, file)
         merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in merges]
     ids, special = dict(_part(model, "vocab", dict, file)), []
-    for added in _part(found, "added_tokens", list, file) if "added_tokens" in found else ():
-        _demand(added if isinstance(added, dict) else {}, {"special": (True,)}, file, "added_tokens.")
-        name = _part(added, "content", str, file)
-        if ids.setdefault(name, added.get("id")) != added.get("id"):
+    for name, number in _added(found, file):
+        if ids.setdefault(name, number) != number:
             raise DataError(f"{clean(file)}: the token '{clean(name, 60)}' has two ids")
         special.append(name)
     return Parts(ids, tuple(special), merges, lower)
+
+
+def read_unigram(found: Mapping[str, Any], file: Path) -> Pieces:
+    """The pieces of a tokenizer.json.
+
+    Raises:
+        DataError: the tokenizer is not as T5's, or is damaged.
+    """
+    model = _part(found, "model", dict, file)
+    _demand(model, {"type": ("Unigram",), "byte_fallback": (False,)}, file, "model.")
+    pieces, unknown = _part(model, "vocab", list, file), _part(model, "unk_id", int, file)
+    if not all(isinstance(piece, list) and len(piece) == 2 and isinstance(piece[0], str) for piece in pieces):
+        raise DataError(f"{clean(file)}: model.vocab is no list of tokens with their scores")
+    if not 0 <= unknown < len(pieces):
+        raise DataError(f"{clean(file)}: model.unk_id is {clean(unknown, 20)}, but there are {len(pieces)} tokens")
+    tokens, scores = [piece[0] for piece in pieces], [piece[1] for piece in pieces]
+    special = [tokens[unknown]]
+    for name, number in _added(found, file):
+        if number == len(tokens) and name not in tokens:
+            tokens, scores = [*tokens, name], [*scores, 0.0]
+        elif not isinstance(number, int) or not 0 <= number < len(tokens) or tokens[number] != name:
+            raise DataError(f"{clean(file)}: the token '{clean(name, 60)}' has two ids")
+        special.append(name)
+    return Pieces(tokens, scores, special, tokens[unknown], _charsmap(found, file))
+
+
+def _charsmap(found: Mapping[str, Any], file: Path) -> bytes:
+    """The normalizer's table of characters, if words are parted as in T5."""
+    before, parting = _steps(found, "normalizer", file), _steps(found, "pre_tokenizer", file)
+    types = [step["type"] for step in (*before, *parting)]
+    if "Metaspace" not in types[len(before) :] or not {"Replace", "WhitespaceSplit"}.intersection(types):
+        raise DataError(f"{clean(file)}: pre_tokenizer is not that of T5: {clean(', '.join(types) or 'nothing', 80)}")
+    if not before or before[0]["type"] != "Precompiled":
+        return b""
+    try:
+        return base64.b64decode(_part(before[0], "precompiled_charsmap", str, file), validate=True)
+    except ValueError as error:
+        raise DataError(f"{clean(file)}: normalizer: {error}") from None
+
+
+def _steps(found: Mapping[str, Any], key: str, file: Path) -> list[dict[str, Any]]:
+    """The steps of a normalizer or pre_tokenizer, which may be in a sequence."""
+    if found.get(key) is None:
+        return []
+    whole = _part(found, key, dict, file)
+    inner = {"normalizer": "normalizers", "pre_tokenizer": "pretokenizers"}[key]
+    steps = _part(whole, inner, list, file) if whole.get("type") == "Sequence" else [whole]
+    for step in steps:
+        name = _part(step, "type", str, file)
+        _demand({"type": name}, {"type": tuple(T5)}, file, f"{key}.")
+        _demand(step, T5[name], file, f"{key}.")
+    return steps
+
+
+def _added(found: Mapping[str, Any], file: Path) -> list[tuple[str, Any]]:
+    """The names and ids of the added tokens, all of which must be special."""
+    added = _part(found, "added_tokens", list, file) if found.get("added_tokens") is not None else []
+    for each in added:
+        _demand(each if isinstance(each, dict) else {}, {"special": (True,)}, file, "added_tokens.")
+    return [(_part(each, "content", str, file), each.get("id")) for each in added]
+
+
+def _demand_class(config: Mapping[str, Any], kind: str, file: Path) -> None:
+    name = str(config.get("tokenizer_class") or ANY[0]).removesuffix("Fast")
+    _demand({"tokenizer_class": name}, {"tokenizer_class": (*CLASSES[kind], *ANY)}, file)
 
 
 def _part(found: Any, key: str, kind: type, file: Path) -> Any:

@@ -1,5 +1,8 @@
-"""Vocabularies as published on Hugging Face: BERT's vocab.txt, GPT-2's vocab.json and merges.txt, tokenizer.json."""
+"""Vocabularies as published on Hugging Face: BERT's vocab.txt, GPT-2's vocab.json and merges.txt, T5's spiece.model,
+and tokenizer.json.
+"""
 
+import base64
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,8 +10,10 @@ from typing import Any
 from d2lcli.data.tokenizers.base import PUBLISHED, Tokenizer, is_count
 from d2lcli.data.tokenizers.bpe import BPETokenizer
 from d2lcli.data.tokenizers.char import CharTokenizer
-from d2lcli.data.tokenizers.files import read_content, read_object
-from d2lcli.data.tokenizers.hugging_face import read_config, read_parts
+from d2lcli.data.tokenizers.files import read_bytes, read_content, read_object
+from d2lcli.data.tokenizers.hugging_face import read_config, read_parts, read_sentinels, read_unigram
+from d2lcli.data.tokenizers.sentence_piece import read_sentence_piece
+from d2lcli.data.tokenizers.unigram import Pieces, UnigramTokenizer
 from d2lcli.data.tokenizers.vocabulary import UNKNOWN
 from d2lcli.data.tokenizers.word import WordTokenizer
 from d2lcli.data.tokenizers.wordpiece import WordPieceTokenizer
@@ -19,10 +24,14 @@ OURS = {
     "[UNK]": "<unk>", "[PAD]": "<pad>", "[CLS]": "<cls>", "[SEP]": "<sep>", "[MASK]": "<mask>",
     "<|endoftext|>": "<eos>",
 }  # fmt: skip
-VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.json")  # in a folder the first of these is read
-ACCEPTED = "give BERT's vocab.txt, GPT-2's vocab.json beside its merges.txt, a tokenizer.json, or a folder with these"
+# In a folder the first of these is read.
+VOCABULARIES = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.json", "spiece.model")
+ACCEPTED = (
+    "give BERT's vocab.txt, GPT-2's vocab.json beside its merges.txt, T5's spiece.model, a tokenizer.json, or a folder "
+    "with these"
+)
 KINDS: Mapping[str, Callable[[], Tokenizer]] = {
-    kind.name: kind for kind in (CharTokenizer, WordTokenizer, BPETokenizer, WordPieceTokenizer)
+    kind.name: kind for kind in (CharTokenizer, WordTokenizer, BPETokenizer, WordPieceTokenizer, UnigramTokenizer)
 }
 
 
@@ -34,13 +43,14 @@ def find_vocabulary(folder: Path) -> Path | None:
 def read_vocabulary(path: Path, kinds: Mapping[str, Callable[[], Tokenizer]] = KINDS) -> Tokenizer:
     """The tokenizer of a published vocabulary, or of a file that d2l wrote.
 
-    Special tokens keep their ids and go by our names: [CLS] is <cls>, and <|endoftext|> is <eos>.  In a text such names
-    are text like any other, though the published tokenizers find special tokens there.
+    Special tokens keep their ids and go by our names: [CLS] is <cls>, <|endoftext|> and </s> are <eos>.  In a text such
+    names are text like any other, though the published tokenizers find special tokens there.
 
     Args:
         path: vocab.txt of BERT (capitals are dropped unless tokenizer_config.json beside it says otherwise), vocab.json
-            or merges.txt of GPT-2 (each with the other beside it), tokenizer.json of d2l or of Hugging Face, or a
-            folder that holds one of these.  More may stand before a name, as in bert-base-uncased-vocab.txt.
+            or merges.txt of GPT-2 (each with the other beside it), spiece.model of T5, tokenizer.json of d2l or of
+            Hugging Face, or a folder that holds one of these.  More may stand before a name, as in
+            bert-base-uncased-vocab.txt.
         kinds: builders of untrained tokenizers, for files that d2l wrote.
 
     Raises:
@@ -50,6 +60,8 @@ def read_vocabulary(path: Path, kinds: Mapping[str, Callable[[], Tokenizer]] = K
     if file is None:
         names = ", ".join(clean(each.name, 40) for each in sorted(path.iterdir())[:5])
         raise DataError(f"{clean(path)}: no vocabulary in it, but {names or 'nothing'}", ACCEPTED)
+    if file.name.endswith(".model"):
+        return _unigram(read_sentence_piece(read_bytes(file), file, read_sentinels(file)), file)
     content = read_content(file)
     if not content.strip():
         raise DataError(f"{clean(file)}: it is empty", ACCEPTED)
@@ -69,6 +81,8 @@ def _of_object(found: Mapping[str, Any], file: Path, kinds: Mapping[str, Callabl
             raise DataError(f"{clean(file)}: unknown tokenizer '{clean(name, 40)}'{nearest(name, kinds)}")
         return _made(kinds[name](), found, file)
     if isinstance(found.get("model"), dict):
+        if found["model"].get("type") == "Unigram":
+            return _unigram(read_unigram(found, file), file)
         parts = read_parts(found, file)
         if parts.merges is None:
             return _wordpiece(_in_order(parts.ids, file), parts.special, parts.lower, file)
@@ -95,7 +109,7 @@ def _bert(content: str, file: Path) -> Tokenizer:
 def _wordpiece(tokens: Sequence[str], special: Collection[str], lower: bool, file: Path) -> Tokenizer:
     if "[UNK]" not in tokens and UNKNOWN not in tokens:
         raise DataError(f"{clean(file)}: no [UNK] among its {len(tokens)} tokens", ACCEPTED)
-    more = {"name": "wordpiece", "rule": "bert", "lower": lower}
+    more = {"name": "wordpiece", "rule": "bert", "lower": lower, "vocab_size": len(tokens)}
     return _made(WordPieceTokenizer(), _state(tokens, {*special, *OURS, *OURS.values()}) | more, file)
 
 
@@ -120,8 +134,15 @@ def _gpt2(file: Path, merges: Path) -> Tokenizer:
 
 
 def _bpe(tokens: Sequence[str], merges: Sequence[Sequence[str]], special: Collection[str], file: Path) -> Tokenizer:
-    more = {"name": "bpe", "rule": "gpt2", "merges": merges}
+    more = {"name": "bpe", "rule": "gpt2", "merges": merges, "vocab_size": len(tokens)}
     return _made(BPETokenizer(), _state(tokens, {*special, "<|endoftext|>"}) | more, file)
+
+
+def _unigram(pieces: Pieces, file: Path) -> Tokenizer:
+    more = {"name": "unigram", "rule": "t5", "scores": list(pieces.scores)}
+    more["charsmap"] = base64.b64encode(pieces.charsmap).decode("ascii")
+    names = {pieces.unknown: UNKNOWN, "</s>": "<eos>"}
+    return _made(UnigramTokenizer(), _state(pieces.tokens, pieces.special, names) | more, file)
 
 
 def _in_order(ids: Mapping[str, Any], file: Path) -> list[str]:
@@ -131,11 +152,11 @@ def _in_order(ids: Mapping[str, Any], file: Path) -> list[str]:
     return sorted(ids, key=lambda token: ids[token])
 
 
-def _state(tokens: Sequence[str], special: Collection[str]) -> dict[str, Any]:
+def _state(tokens: Sequence[str], special: Collection[str], names: Mapping[str, str] = OURS) -> dict[str, Any]:
     """What all published ones have."""
-    renamed = [OURS.get(token, token) if token in special else token for token in tokens]
+    renamed = [names.get(token, token) if token in special else token for token in tokens]
     return {
-        "format": PUBLISHED, "min_freq": 1, "tokens": renamed, "counts": [0] * len(tokens), "vocab_size": len(tokens),
+        "format": PUBLISHED, "min_freq": 1, "tokens": renamed, "counts": [0] * len(tokens),
         "special": [new for new, old in zip(renamed, tokens) if old in special],
     }  # fmt: skip
 

@@ -21,6 +21,8 @@ _HF_T5: Rules = (
     ("encoder." + _SELF + "o.", "encoder.{i}.attention.out."),
     ("encoder.block.{i}.layer.0.layer_norm.", "encoder.{i}.attention_norm."),
     ("encoder.block.{i}.layer.1.DenseReluDense.wi.", "encoder.{i}.feed_forward.linear1."),
+    ("encoder.block.{i}.layer.1.DenseReluDense.wi_0.", "encoder.{i}.feed_forward.gate."),
+    ("encoder.block.{i}.layer.1.DenseReluDense.wi_1.", "encoder.{i}.feed_forward.linear1."),
     ("encoder.block.{i}.layer.1.DenseReluDense.wo.", "encoder.{i}.feed_forward.linear2."),
     ("encoder.block.{i}.layer.1.layer_norm.", "encoder.{i}.feed_forward_norm."),
     ("decoder.final_layer_norm.", "decoder_norm."),
@@ -36,6 +38,8 @@ _HF_T5: Rules = (
     (_CROSS + "o.", "decoder.{i}.cross_attention.out."),
     ("decoder.block.{i}.layer.1.layer_norm.", "decoder.{i}.cross_attention_norm."),
     ("decoder.block.{i}.layer.2.DenseReluDense.wi.", "decoder.{i}.feed_forward.linear1."),
+    ("decoder.block.{i}.layer.2.DenseReluDense.wi_0.", "decoder.{i}.feed_forward.gate."),
+    ("decoder.block.{i}.layer.2.DenseReluDense.wi_1.", "decoder.{i}.feed_forward.linear1."),
     ("decoder.block.{i}.layer.2.DenseReluDense.wo.", "decoder.{i}.feed_forward.linear2."),
     ("decoder.block.{i}.layer.2.layer_norm.", "decoder.{i}.feed_forward_norm."),
 )

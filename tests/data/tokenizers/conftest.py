@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+from spiece import MARK, SPECIAL, charsmap_of, model_file, small_table
 
 import d2lcli.data
 
@@ -61,3 +63,30 @@ def gpt2(botchan: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     vocabulary = json.loads((folder / "vocab.json").read_text("utf-8"))
     (folder / "vocab.json").write_text(json.dumps(vocabulary | {"<|endoftext|>": len(vocabulary)}))
     return folder, model
+
+
+def t5_model(tokenizers: Any, pieces: list[tuple[str, float]], charsmap: bytes) -> Any:
+    """Likewise of T5Tokenizer."""
+    found = tokenizers.Tokenizer(tokenizers.models.Unigram(pieces, 2, False))
+    found.normalizer = tokenizers.normalizers.Precompiled(charsmap)
+    spaced = tokenizers.pre_tokenizers.Metaspace(replacement=MARK, prepend_scheme="always", split=True)
+    found.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([tokenizers.pre_tokenizers.WhitespaceSplit(), spaced])
+    found.decoder = tokenizers.decoders.Metaspace(replacement=MARK, prepend_scheme="always", split=True)
+    return found
+
+
+@pytest.fixture(scope="session")
+def t5(botchan: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A folder with spiece.model, and the library's tokenizer, with the sentinels that T5's adds."""
+    tokenizers = pytest.importorskip("tokenizers")
+    folder, table = tmp_path_factory.mktemp("t5"), charsmap_of(small_table())
+    model = t5_model(tokenizers, [(text, score) for text, score, _ in SPECIAL], table)
+    trainer = tokenizers.trainers.UnigramTrainer(vocab_size=1500, show_progress=False, unk_token="<unk>")
+    model.train_from_iterator(botchan.split("\n"), trainer)
+    learnt = json.loads(model.to_str())["model"]["vocab"]
+    # Scores are float32 in a spiece.model.
+    pieces = [(text, struct.unpack("f", struct.pack("f", score))[0]) for text, score in learnt if text != "<unk>"]
+    content = model_file([*SPECIAL, *((text, score, 1) for text, score in pieces)], table)
+    (folder / "spiece.model").write_bytes(content)
+    sentinels = [(f"<extra_id_{number}>", 0.0) for number in reversed(range(100))]
+    return folder, t5_model(tokenizers, [*((text, score) for text, score, _ in SPECIAL), *pieces, *sentinels], table)

@@ -110,7 +110,7 @@ def test_a_damaged_vocabulary_of_gpt2_is_refused(gpt2: tuple[Path, Any], damage:
 
 
 JSON_DAMAGES: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "another model": (lambda it: it | {"model": it["model"] | {"type": "Unigram"}}, "model.type is Unigram"),
+    "another model": (lambda it: it | {"model": it["model"] | {"type": "WordLevel"}}, "model.type is WordLevel"),
     "no model": (lambda it: {"version": it["version"]}, "no tokenizer, but an object of version"),
     "no vocabulary": (lambda it: it | {"model": {"type": "WordPiece"}}, "'vocab' is missing"),
     "no normalizer": (lambda it: it | {"normalizer": None}, "'normalizer' is missing"),
