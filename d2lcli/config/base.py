@@ -32,18 +32,17 @@ def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
 
 
 def brought(choices: Mapping[str, str | None]) -> dict[str, str]:
-    """What the model brings in other groups; the task is the data's where the model's is none of it.
+    """What the model brings in other groups; the task is the data's own where the model can do that, too.
 
-    A model that brings classification can do regression, too.
+    A model that brings classification can do regression where the data has no classes.
     """
     model = choices["model"]
     if not model:
         return {}
     entry = MODELS.describe(model)
     data = DATASETS.describe(choices["data"] or entry.data)
-    if entry.task in data.tasks or not (data.task in entry.also or (data.task and entry.task == "classification")):
-        return entry.brings
-    return entry.brings | {"task": data.task}
+    regressing = bool(data.task) and entry.task == "classification" and entry.task not in data.tasks
+    return entry.brings | {"task": data.task} if data.task in entry.also or regressing else entry.brings
 
 
 def _restore(

@@ -7,6 +7,7 @@ from typing import Any
 from d2lcli.data.dataset import Dataset
 from d2lcli.data.examples import IGNORED, Example, ExampleSplit, Kind, example_split
 from d2lcli.data.marked import RESERVED, Marks, mark
+from d2lcli.data.masked import masked_split
 from d2lcli.data.splitting import check_share, hash_order
 from d2lcli.data.tokenizers.base import Tokenizer, fitted
 from d2lcli.errors import DataError, clean
@@ -95,6 +96,39 @@ def annotated_dataset(
     num_outputs = {"number": 1, "answer": 2}.get(kind, len(classes))
     return Dataset(
         name, splits["train"], splits["val"], (options.num_steps,), num_outputs, tuple(classes),
+        files=files, found=found, tokenizer=tokenizer, test=splits.get("test"),
+    )  # fmt: skip
+
+
+def masked_dataset(
+    name: str,
+    parts: Mapping[str, Sequence[AnnotatedText]],
+    options: ExampleOptions,
+    mask_share: float,
+    *,
+    files: Mapping[str, str],
+    place: str,
+    found: str,
+) -> Dataset:
+    """The same texts without what is to be learnt of them: some of their tokens are to be predicted, as BERT learns.
+
+    Each part is one document, in whose order neighbouring texts follow each other; see `d2lcli.data.masked`.
+
+    Args:
+        parts, files, place, found: as in `annotated_dataset`.
+        mask_share: of the tokens that are predicted.
+
+    Raises:
+        DataError: a tokenizer that was trained elsewhere has no special tokens, or a part is a single sentence.
+    """
+    texts = {part: [text for each in rows for text in each.texts] for part, rows in parts.items()}
+    tokenizer = fitted(options.tokenizer, RESERVED, texts["train"])
+    splits = {
+        part: masked_split("\n".join(lines), tokenizer, options.num_steps, part, place, mask_share)
+        for part, lines in texts.items()
+    }
+    return Dataset(
+        name, splits["train"], splits["val"], (options.num_steps,), len(tokenizer),
         files=files, found=found, tokenizer=tokenizer, test=splits.get("test"),
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ from d2lcli.data.tokenizers.base import Tokenizer
 from d2lcli.errors import DataError, clean
 
 IGNORED = -100  # the target of a place that is not predicted; torch's losses leave it out
-SHARE = 0.15  # of the tokens that are predicted
+SHARE = 0.15  # of the tokens that are predicted, in the paper
 MASKED, KEPT = 0.8, 0.1  # of these: shown as <mask>, shown as they are; the rest is shown as a random token
 EVALUATION = 0  # the seed of what chance decides in an evaluation, the same for every run
 NONE = torch.empty(0, dtype=torch.int64)
@@ -34,6 +34,7 @@ class MaskedSplit(Split):
         num_steps: the most tokens of an example.
         marks: ids of the special tokens.
         plain: (v,) ids of all others, from which random tokens are drawn.
+        share: of the tokens that are predicted.
     """
 
     lengths: Tensor = NONE
@@ -41,6 +42,7 @@ class MaskedSplit(Split):
     num_steps: int = 64
     marks: Marks | None = None
     plain: Tensor = NONE
+    share: float = SHARE
 
     def __len__(self) -> int:
         return len(self.first)
@@ -50,7 +52,9 @@ class MaskedSplit(Split):
         return replace(self, first=self.first[:n])
 
 
-def masked_split(text: str, tokenizer: Tokenizer, num_steps: int, name: str, place: str) -> MaskedSplit:
+def masked_split(
+    text: str, tokenizer: Tokenizer, num_steps: int, name: str, place: str, share: float = SHARE
+) -> MaskedSplit:
     """A split of a text, with a tokenizer that has been trained.
 
     Raises:
@@ -71,7 +75,7 @@ def masked_split(text: str, tokenizer: Tokenizer, num_steps: int, name: str, pla
     flat = torch.tensor(tokens)
     return MaskedSplit(
         flat, flat, name=name, source=place, lengths=torch.tensor(lengths), first=torch.tensor(first),
-        num_steps=num_steps, marks=Marks.of(tokenizer), plain=plain,
+        num_steps=num_steps, marks=Marks.of(tokenizer), plain=plain, share=share,
     )  # fmt: skip
 
 
@@ -102,10 +106,10 @@ class MaskedLoader(Loader):
     """Batches of tokens (b, t), segments (b, t), lengths (b,), positions (b, p), labels (b, p), whether the second
     piece is the next one (b,), and the mean number of labels of an example, over all processes.
 
-    With probability 1/2 the second piece is a random one instead of the next.  15 % of an example's tokens, one at
-    least, are predicted: 80 % of these are shown as <mask>, 10 % as a random token, 10 % as they are.  What chance
-    decides is a function of seed, epoch and batch, drawn for the whole batch of all processes; in an evaluation it is
-    the same for every run and batch size.
+    With probability 1/2 the second piece is a random one instead of the next.  The split's share of an example's
+    tokens, one at least, are predicted: 80 % of these are shown as <mask>, 10 % as a random token, 10 % as they are.
+    What chance decides is a function of seed, epoch and batch, drawn for the whole batch of all processes; in an
+    evaluation it is the same for every run and batch size.
     """
 
     split: MaskedSplit
@@ -155,10 +159,11 @@ class MaskedLoader(Loader):
         width = int(lengths.max())
         tokens = _padded([tokens for tokens, _ in pairs], width, marks.pad)
         segments = _padded([segments for _, segments in pairs], width, 0)
-        shown, positions, labels = hide(tokens, marks, *(each[:, :width] for each in more))
-        share = (labels != IGNORED).sum() / len(rows)
+        chosen, fate, random = (each[:, :width] for each in more)
+        shown, positions, labels = hide(tokens, marks, chosen, fate, random, self.split.share)
+        count = (labels != IGNORED).sum() / len(rows)
         own = (each[low:high] for each in (shown, segments, lengths, positions, labels, follows.long()))
-        return *(each.to(self.device) for each in own), share.to(self.device)
+        return *(each.to(self.device) for each in own), count.to(self.device)
 
     def _piece(self, number: Tensor) -> list[int]:
         begin = int(self._starts[number])
@@ -166,7 +171,9 @@ class MaskedLoader(Loader):
         return found
 
 
-def hide(tokens: Tensor, marks: Marks, chosen: Tensor, fate: Tensor, random: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def hide(
+    tokens: Tensor, marks: Marks, chosen: Tensor, fate: Tensor, random: Tensor, share: float = SHARE
+) -> tuple[Tensor, Tensor, Tensor]:
     """Choose the tokens that are to be predicted, and how they are shown.
 
     Args:
@@ -175,13 +182,14 @@ def hide(tokens: Tensor, marks: Marks, chosen: Tensor, fate: Tensor, random: Ten
         chosen: (b, t) uniform numbers; those of a row's tokens with the smallest are chosen.
         fate: (b, t) uniform numbers: below .8 a chosen token is shown as <mask>, below .9 as it is, else as another.
         random: (b, t) tokens to show then.
+        share: of a row's tokens that are chosen.
 
     Returns:
         The tokens as they are shown (b, t), the chosen places (b, p), and what stands there (b, p); where a row has
         fewer than p, IGNORED.
     """
     free = ~torch.isin(tokens, torch.tensor([marks.pad, marks.cls, marks.sep]))
-    counts = (SHARE * free.sum(1)).round().long().clamp(min=1)
+    counts = (share * free.sum(1)).round().long().clamp(min=1)
     positions = chosen.masked_fill(~free, 2.0).argsort(1)[:, : int(counts.max())]
     wanted = torch.arange(positions.shape[1]) < counts[:, None]
     originals = tokens.gather(1, positions)

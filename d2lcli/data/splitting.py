@@ -31,7 +31,7 @@ def stratified_split(names: Sequence[str], labels: Sequence[int], val_share: flo
     return [i for i in order if i not in held], [i for i in order if i in held]
 
 
-def check_share(val_share: float) -> None:
-    """Raises ValueError where the share is not between 0 and 1."""
-    if not 0 < val_share < 1:
-        raise ValueError(f"val_share is {val_share}; it must lie between 0 and 1")
+def check_share(share: float, key: str = "val_share") -> None:
+    """Raises ValueError where the share that the option `key` gives is not between 0 and 1."""
+    if not 0 < share < 1:
+        raise ValueError(f"{key} is {share}; it must lie between 0 and 1")

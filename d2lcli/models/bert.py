@@ -18,6 +18,7 @@ from d2lcli.nn.positions import LearnedPositions
 from d2lcli.nn.transformer import EncoderBlock
 
 Output = Literal["pretraining", "sentence", "tokens", "span"]
+Pool = Literal["first", "mean"]
 STD = 0.02  # of all weights at first
 
 
@@ -98,10 +99,7 @@ class Bert(nn.Module):
 
     def embed(self, tokens: Tensor, segments: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
         """Sentence embeddings (b, d): means of hidden states, scaled to length 1 (Reimers and Gurevych, 2019)."""
-        x, mask = self.encode(tokens, segments, lengths), _valid(tokens, lengths)
-        if mask is not None:
-            x = x.masked_fill(~mask[..., None], 0.0)
-        return functional.normalize(x.sum(1), dim=1)  # sums point where the means do
+        return functional.normalize(_mean(self.encode(tokens, segments, lengths), _valid(tokens, lengths)), dim=1)
 
 
 class BertForPretraining(Bert):
@@ -133,7 +131,10 @@ class BertForPretraining(Bert):
 
 
 class BertForSentences(Bert):
-    """Logits, or predicted numbers, of each sequence from its first token.  tokens, segments, lengths -> (b, q)."""
+    """Logits, or predicted numbers, of each sequence from its first token's state, or from the mean of all states.
+
+    tokens, segments, lengths -> (b, q).
+    """
 
     def __init__(
         self,
@@ -142,15 +143,18 @@ class BertForSentences(Bert):
         checkpointing: bool,
         dropout: float,
         num_classes: int,
+        pool: Pool,
     ) -> None:
         super().__init__(embedding, blocks, checkpointing)
+        self.pool = pool
         self.pooler = nn.Linear(self.dim, self.dim)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.dim, num_classes)
 
     def forward(self, tokens: Tensor, segments: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
-        first = self.encode(tokens, segments, lengths)[:, 0]  # (b, d)
-        logits: Tensor = self.head(self.dropout(self.pooler(first).tanh()))
+        x = self.encode(tokens, segments, lengths)
+        x = x[:, 0] if self.pool == "first" else _mean(x, _valid(tokens, lengths))  # (b, d)
+        logits: Tensor = self.head(self.dropout(self.pooler(x).tanh()))
         return logits
 
 
@@ -197,6 +201,11 @@ def _valid(tokens: Tensor, lengths: Tensor | None) -> Tensor | None:
     return torch.arange(tokens.shape[1], device=tokens.device) < lengths.to(tokens.device)[:, None]
 
 
+def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The means (b, d) of states (b, t, d), padding left out."""
+    return x.mean(1) if mask is None else x.masked_fill(~mask[..., None], 0.0).sum(1) / mask.sum(1, keepdim=True)
+
+
 def _draw(module: nn.Module) -> None:
     """N(0, 0.02^2) for all weights and 0 for biases, as in the paper; norms have 1 and 0 already."""
     if isinstance(module, nn.Linear | nn.Embedding):
@@ -222,6 +231,7 @@ def bert(
     tied: bool = True,
     output: Output = "pretraining",
     num_classes: int = 2,
+    pool: Pool = "first",
     checkpointing: bool = False,
 ) -> Bert:
     """A BERT of any size, with post-norm blocks; by default of the size that is called mini (Turc et al., 2019).
@@ -241,6 +251,8 @@ def bert(
         output: pretraining, logits of masked tokens and of the next sentence; sentence, logits of a sequence; tokens,
             logits of each token; span, logits of the ends of an answer.  Only what leads to it has weights.
         num_classes: q of sentence and tokens; 1 to predict a number.
+        pool: what sentence reads: first, the state of the first token, as in the paper; or mean, the mean of all, which
+            suits weights that were pre-trained without next sentences.
         checkpointing: keep only the blocks' inputs for the backward pass, which computes the rest again.
 
     Raises:
@@ -249,6 +261,8 @@ def bert(
     require_positive(
         vocab_size=vocab_size, dim=dim, num_layers=num_layers, hidden=hidden, max_len=max_len, num_classes=num_classes
     )
+    if pool not in ("first", "mean"):
+        raise ValueError(f"pool must be first or mean, but it is {pool!r}.")
     embedding = BertEmbedding(vocab_size, dim, max_len, dropout, embedding_norm, eps)
     blocks = [
         EncoderBlock(dim, num_heads, hidden, dropout, activation=activation, eps=eps, hidden_dropout=0.0)
@@ -259,7 +273,7 @@ def bert(
         head = MaskedTokenHead(embedding.tokens, activation, tied, eps)
         model = BertForPretraining(embedding, blocks, checkpointing, head)
     elif output == "sentence":
-        model = BertForSentences(embedding, blocks, checkpointing, dropout, num_classes)
+        model = BertForSentences(embedding, blocks, checkpointing, dropout, num_classes, pool)
     elif output == "tokens":
         model = BertForTokens(embedding, blocks, checkpointing, dropout, num_classes)
     elif output == "span":
@@ -271,7 +285,7 @@ def bert(
 
 def bert_d2l(
     *, vocab_size: int = 20_256, num_layers: int = 2, max_len: int = 1000, dropout: float = 0.2,
-    output: Output = "pretraining", num_classes: int = 2, checkpointing: bool = False,
+    output: Output = "pretraining", num_classes: int = 2, pool: Pool = "first", checkpointing: bool = False,
 ) -> Bert:  # fmt: skip
     """The book's: d 128, 256 hidden units, 2 heads, relu, embeddings as they are, an untied head (d2l 15.8).
 
@@ -279,25 +293,25 @@ def bert_d2l(
     """
     return bert(
         vocab_size=vocab_size, num_layers=num_layers, max_len=max_len, dropout=dropout, output=output,
-        num_classes=num_classes, checkpointing=checkpointing,
+        num_classes=num_classes, pool=pool, checkpointing=checkpointing,
         dim=128, num_heads=2, hidden=256, activation="relu", embedding_norm=False, eps=1e-5, tied=False,
     )  # fmt: skip
 
 
 def bert_tiny(
     *, vocab_size: int = 30_522, num_layers: int = 2, max_len: int = 128, dropout: float = 0.1,
-    output: Output = "pretraining", num_classes: int = 2, checkpointing: bool = False,
+    output: Output = "pretraining", num_classes: int = 2, pool: Pool = "first", checkpointing: bool = False,
 ) -> Bert:  # fmt: skip
     """d 128, 512 hidden units, 2 heads (Turc et al., 2019, with max_len 512).  Arguments: see `bert`."""
     return bert(
         vocab_size=vocab_size, num_layers=num_layers, max_len=max_len, dropout=dropout, output=output,
-        num_classes=num_classes, checkpointing=checkpointing, dim=128, num_heads=2, hidden=512,
+        num_classes=num_classes, pool=pool, checkpointing=checkpointing, dim=128, num_heads=2, hidden=512,
     )  # fmt: skip
 
 
 def bert_base(
     *, vocab_size: int = 30_522, num_layers: int = 12, max_len: int = 512, dropout: float = 0.1,
-    output: Output = "pretraining", num_classes: int = 2, checkpointing: bool = False,
+    output: Output = "pretraining", num_classes: int = 2, pool: Pool = "first", checkpointing: bool = False,
 ) -> Bert:  # fmt: skip
     """The paper's base: d 768, 3,072 hidden units, 12 heads.  Arguments: see `bert`.
 
@@ -305,13 +319,13 @@ def bert_base(
     """
     return bert(
         vocab_size=vocab_size, num_layers=num_layers, max_len=max_len, dropout=dropout, output=output,
-        num_classes=num_classes, checkpointing=checkpointing, dim=768, num_heads=12, hidden=3072,
+        num_classes=num_classes, pool=pool, checkpointing=checkpointing, dim=768, num_heads=12, hidden=3072,
     )  # fmt: skip
 
 
 def bert_large(
     *, vocab_size: int = 30_522, num_layers: int = 24, max_len: int = 512, dropout: float = 0.1,
-    output: Output = "pretraining", num_classes: int = 2, checkpointing: bool = False,
+    output: Output = "pretraining", num_classes: int = 2, pool: Pool = "first", checkpointing: bool = False,
 ) -> Bert:  # fmt: skip
     """The paper's large: d 1,024, 4,096 hidden units, 16 heads.  Arguments: see `bert`.
 
@@ -319,13 +333,13 @@ def bert_large(
     """
     return bert(
         vocab_size=vocab_size, num_layers=num_layers, max_len=max_len, dropout=dropout, output=output,
-        num_classes=num_classes, checkpointing=checkpointing, dim=1024, num_heads=16, hidden=4096,
+        num_classes=num_classes, pool=pool, checkpointing=checkpointing, dim=1024, num_heads=16, hidden=4096,
     )  # fmt: skip
 
 
 def minilm_l6(
     *, vocab_size: int = 30_522, num_layers: int = 6, max_len: int = 512, dropout: float = 0.1,
-    output: Output = "pretraining", num_classes: int = 2, checkpointing: bool = False,
+    output: Output = "pretraining", num_classes: int = 2, pool: Pool = "first", checkpointing: bool = False,
 ) -> Bert:  # fmt: skip
     """The shape of all-MiniLM-L6-v2: d 384, 1,536 hidden units, 12 heads (Wang et al., 2020).  Arguments: see `bert`.
 
@@ -333,5 +347,5 @@ def minilm_l6(
     """
     return bert(
         vocab_size=vocab_size, num_layers=num_layers, max_len=max_len, dropout=dropout, output=output,
-        num_classes=num_classes, checkpointing=checkpointing, dim=384, num_heads=12, hidden=1536,
+        num_classes=num_classes, pool=pool, checkpointing=checkpointing, dim=384, num_heads=12, hidden=1536,
     )  # fmt: skip

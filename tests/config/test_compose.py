@@ -45,6 +45,19 @@ def test_data_of_numbers_turns_classification_into_regression(words: list[str], 
     assert compose(words).values["task"]["name"] == task
 
 
+@pytest.mark.parametrize(
+    ("words", "task"),
+    [
+        (["model=bert_tiny"], "masked_language_model"),
+        (["model=bert_tiny", "data=wikitext2"], "masked_language_model"),
+        (["model=bert_tiny", "data=movie_snippets"], "classification"),
+        (["model=bert_tiny", "data=movie_snippets", "task=masked_language_model"], "masked_language_model"),
+    ],
+)
+def test_an_encoder_does_what_the_data_is_for(words: list[str], task: str) -> None:
+    assert compose(words).values["task"]["name"] == task
+
+
 def test_who_chose_the_task_is_explained() -> None:
     assert explain("task", ["data=ames"])[-1].place == "data 'ames'"
     assert explain("task", ["model=linear_regression", "data=ames"])[-1].place == "model 'linear_regression'"

@@ -64,6 +64,18 @@ def test_15_percent_are_predicted_and_shown_80_10_10() -> None:
     assert abs(places.mean() - 0.5) < 0.01  # every place is as likely
 
 
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_a_data_set_s_share_is_predicted(share: float) -> None:
+    data = botchan(objective="masked", mask_share=share, num_steps=64)
+    for part, shuffle in ((data.train, True), (data.val, False)):
+        tokens, _, lengths, _, labels, _, count = next(
+            iter(MaskedLoader(part, batch_size=32, seed=0, shuffle=shuffle).batches(0))
+        )
+        expected = [max(1, round(share * (length - 3))) for length in lengths.tolist()]
+        assert (labels != IGNORED).sum(1).tolist() == expected and len(tokens) == 32
+        assert count.item() == pytest.approx(sum(expected) / 32)
+
+
 def test_half_of_the_second_sentences_are_the_next_ones() -> None:
     """Inventory L21, within 5 sigma."""
     follows, where = [], loader()
@@ -118,6 +130,7 @@ def test_an_evaluation_hides_the_same_for_every_seed_and_batch_size() -> None:
     [
         ({"objective": "masked", "partition": "sequential"}, "not cut as windows"),
         ({"objective": "masked", "num_steps": 7}, "need at least 8"),
+        ({"objective": "masked", "mask_share": 0.0}, "mask_share is 0.0; it must lie between 0 and 1"),
         ({"objective": "masked", "num_train": 9, "num_val": 9}, "whose next token is predicted"),
         ({"objective": "span_corruption", "partition": "sequential"}, "no state goes on"),
     ],

@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 
 from d2lcli.data.dataset import Dataset
 from d2lcli.data.examples import ExampleSplit
+from d2lcli.data.masked import MaskedSplit
 from d2lcli.data.movie_snippets import movie_snippets
 from d2lcli.data.tokenizers.word import WordTokenizer
 
@@ -53,3 +54,21 @@ def test_the_first_sentences_are_of_both_classes() -> None:
     dataset = movie_snippets().head(200)
     for split in (dataset.train, dataset.val):
         assert 60 < int(split.targets.sum()) < 140
+
+
+def test_masked_texts_are_the_same_splits_without_labels(data: Dataset) -> None:
+    """A text after the other, so that no validation text is pre-trained on, and cut with the same pieces.
+
+    Marks that close a sentence after its stop are not compared: they are lost between two sentences.
+    """
+    masked = movie_snippets(objective="masked", mask_share=0.4)
+    assert masked.tokenizer is not None and data.tokenizer is not None
+    assert masked.tokenizer.tokens == data.tokenizer.tokens and masked.num_outputs == len(data.tokenizer)
+    whole = movie_snippets(num_steps=400)  # no text is cut
+    marks = torch.tensor([data.tokenizer.id_of(token) for token in ("<cls>", "<sep>", "'", ")")])
+    for split, labelled in ((masked.train, whole.train), (masked.val, whole.val)):
+        assert isinstance(split, MaskedSplit) and isinstance(split.inputs, torch.Tensor)
+        assert isinstance(labelled, ExampleSplit) and isinstance(labelled.inputs, torch.Tensor)
+        found, wanted = (tokens[~torch.isin(tokens, marks)] for tokens in (split.inputs, labelled.inputs))
+        assert torch.equal(found, wanted)
+        assert split.num_steps == 64 and split.share == 0.4 and int(split.lengths.max()) <= (64 - 3) // 2

@@ -119,3 +119,19 @@ def test_corrected_predictions_are_those_of_texts() -> None:
     parts = torch.tensor([[0.25, 0.25]]), torch.tensor([[0.25, 0.25]])
     found = torch.softmax(Reweighted(Sum(), torch.tensor([3.0, 1.0]))(*parts), 1)
     torch.testing.assert_close(found, torch.tensor([[0.75, 0.25]]))
+
+
+def test_masked_texts_then_their_labels(tmp_path: Path) -> None:
+    """The same data without labels and with them: what was pre-trained, and its pieces, go on to the fine-tuned run."""
+    data = ("data=movie_snippets", "data.num_steps=24", "data.limit=32", "data.batch_size=16")
+    words = (*BERT[:3], *data, "hardware=cpu", "optim=sgd", "scheduler=constant", "epochs=1")
+    masked = ("task=masked_language_model", "task.next_sentence=0", "data.mask_share=0.4")
+    pieces = "data.tokenizer={name: wordpiece, vocab_size: 300}"
+    train(tmp_path / "first", *words, *masked, pieces)
+    train(tmp_path / "second", *words, f"weights={tmp_path / 'first'}", "model.pool=mean", "optim.lr=0.0")
+    files = [(tmp_path / name / "tokenizer.json").read_bytes() for name in ("first", "second")]
+    assert files[0] == files[1]
+    before, after = weights(tmp_path / "first"), weights(tmp_path / "second")
+    shared = before.keys() & after.keys()
+    assert {name for name in after if name not in shared} == {"head.weight", "head.bias"}
+    assert all(torch.equal(before[name], after[name]) for name in shared)
