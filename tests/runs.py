@@ -18,7 +18,7 @@ from d2lcli.training import signals
 from d2lcli.training.loop import Trainer
 
 ROOT = Path(__file__).parent.parent
-TIMES = ("seconds", "train_seconds", "examples_per_second", "run")
+TIMES = ("seconds", "train_seconds", "examples_per_second", "run", "machine")
 
 # 40 examples in batches of 8: epochs of 5 updates.
 SMALL = (

@@ -81,6 +81,9 @@ def train(
     allow_drift: Annotated[
         bool, typer.Option("--allow-drift", help="Resume under a config that changes the trajectory.")
     ] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Predict parameters, memory and time, and train nothing.")
+    ] = False,
     json_output: Json = False,
 ) -> int:
     """Train a model; evaluate each epoch; print the run's folder.
@@ -91,6 +94,7 @@ def train(
       d2l train --resume runs/lenet
       d2l train hardware=ddp hardware.devices=8 model=resnet18
       d2l train model=resnet50 --smoke
+      d2l train model=resnet18 --plan       what it will take, after d2l bench has measured this machine
     """
     from d2lcli.commands.train import train as body
 
@@ -102,6 +106,7 @@ def train(
         smoke=smoke,
         json_output=json_output,
         allow_drift=allow_drift,
+        plan_only=plan,
     )
 
 
@@ -236,7 +241,10 @@ def generate(
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Prompts, one a line; - reads stdin.")
     ] = None,
-    num: Annotated[int, typer.Option("--num", min=1, help="Continuations of each prompt, or words for a gap.")] = 1,
+    num: Annotated[
+        int,
+        typer.Option("--num", min=1, help="Continuations or answers for each prompt, words for a gap, or functions."),
+    ] = 1,
     stop: Annotated[
         list[str] | None, typer.Option("--stop", metavar="TEXT", help="End before this text; may be repeated.")
     ] = None,
@@ -260,7 +268,7 @@ def generate(
     ] = None,
     json_output: Json = False,
 ) -> Any:
-    """Let a language model go on from prompts, a translation model translate them, or BERT or T5 fill their gaps.
+    """Let a model continue a text, translate, answer (T5), fill gaps (BERT, T5), or draw functions (a GP).
 
     \b
       d2l generate runs/lm --prompt "It was" decoder.temperature=0.7 decoder.max_tokens=200
@@ -269,7 +277,9 @@ def generate(
       d2l generate runs/transformer --prompt "I am tired." --attention attention.png
       d2l generate runs/bert --prompt "It was a <mask> day." --num 5
       d2l generate runs/t5 --prompt "It was a <extra_id_0> day."
+      d2l generate runs/gp --num 5 decoder=prior
       d2l generate weights=DIR --prompt cheese --instruction "English to French:" --examples pairs.tsv --shots 3
+      d2l generate weights=DIR --prompt "translate English to German: I am tired." decoder.beam_size=8
     """
     from d2lcli.commands.generate import Asked
     from d2lcli.commands.generate import generate as body
@@ -309,6 +319,7 @@ def tokenize(
       d2l tokenize runs/lm --text 'the tallest tree'
       d2l tokenize data.tokenizer='{name: bpe, vocab_size: 2000}' --text 'the tallest tree'
       d2l tokenize data=text_file data.path=my.txt data.tokenizer=wordpiece --save wordpiece.json
+      d2l tokenize DIR/spiece.model --text 'the tallest tree'
     """
     from d2lcli.commands.tokenize import tokenize as body
 
@@ -361,6 +372,46 @@ def show(
     from d2lcli.commands.show import show as body
 
     return body(overrides or [], json_output, config_file, plot)
+
+
+@app.command("benchmark-hardware")
+@app.command("bench", hidden=True)
+def bench(
+    topics: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[TOPIC]...",
+            help="compute, memory, transfer, launch, layers, models, precision, sequence, storage, collectives, "
+            "scaling, roofline; all by default.",
+            show_default=False,
+        ),
+    ] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, metavar="N", help="GPUs that work together.")] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option(
+            "--cpus", min=1, max=1024, metavar="N", help="Measure the CPU, with N processes where several are asked."
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer sizes and repeats: about a minute.")] = False,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Measure nothing; predict machines that are not here by formula.")
+    ] = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the roofline into roofline.png here.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Measure this machine, and keep its profile for `d2l train`.  Short: d2l bench.
+
+    \b
+      d2l bench --quick                     every topic, about a minute on two cores
+      d2l bench compute memory roofline --plot
+      d2l bench collectives scaling --cpus 4
+      d2l bench --gpus 8                    on a machine that has them
+      d2l bench --gpus 8 --simulate         on one that has not: formulas, marked MODEL
+    """
+    from d2lcli.commands.bench import bench as body
+
+    body(topics or [], gpus=gpus, cpus=cpus, quick=quick, simulate=simulate, plot=plot, json_output=json_output)
 
 
 @app.command("list")

@@ -72,6 +72,10 @@ def candidates(line: str) -> list[str]:
         from d2lcli.commands.list import KINDS
 
         found = list(KINDS)
+    elif path in (["bench"], ["benchmark-hardware"]):
+        from d2lcli.hardware.topics import TOPICS
+
+        found = list(TOPICS)
     elif path[:1] == ["data"]:
         from d2lcli.registry import DATASETS
 

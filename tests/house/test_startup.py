@@ -32,7 +32,8 @@ def loaded(words: list[str]) -> tuple[int, list[str]]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["--version"], ["data", "--help"], ["completion", "bash"]]
+    "words",
+    [["--help"], ["train", "--help"], ["--version"], ["data", "--help"], ["completion", "bash"], ["bench", "--help"]],
 )
 def test_help_imports_next_to_nothing(words: list[str]) -> None:
     assert loaded(words) == (0, [])
@@ -50,6 +51,12 @@ def test_completion_is_light(line: str) -> None:
     code, heavy = loaded(["--complete", "bash", line])
     assert code == 0
     assert set(heavy) <= {"yaml", "importlib.metadata"}
+
+
+def test_a_misspelt_topic_is_answered_before_torch() -> None:
+    code, heavy = loaded(["bench", "compte"])
+    assert code == 2
+    assert not {"torch", "numpy", "rich", "pydantic"} & set(heavy)
 
 
 @pytest.mark.parametrize("command", ["train", "config", "show"])

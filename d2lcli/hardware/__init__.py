@@ -1,0 +1,1 @@
+"""The machine: what is measured (compute, memory, transfers, collectives, models), what follows, what is modelled."""
