@@ -21,7 +21,8 @@ FAR = -1e5  # z below which the tail is its leading term
 def ei(mu: Tensor, sigma: Tensor, best: float) -> Tensor:
     """Expected improvement, E[max(f - y, 0)] = (f - mu) Phi(z) + sigma phi(z) (Jones et al., 1998)."""
     z = (best - mu) / sigma
-    return (best - mu) * torch.special.ndtr(z) + sigma * torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
+    value: Tensor = (best - mu) * torch.special.ndtr(z) + sigma * torch.exp(-0.5 * z.square() - HALF_LOG_TWO_PI)
+    return value
 
 
 def log_ei(mu: Tensor, sigma: Tensor, best: float) -> Tensor:
@@ -38,7 +39,8 @@ def log_ei(mu: Tensor, sigma: Tensor, best: float) -> Tensor:
 
 def pi(mu: Tensor, sigma: Tensor, best: float) -> Tensor:
     """Probability of improvement, Phi(z) (Kushner, 1964)."""
-    return torch.special.ndtr((best - mu) / sigma)
+    value: Tensor = torch.special.ndtr((best - mu) / sigma)
+    return value
 
 
 def lcb(kappa: float) -> Acquisition:

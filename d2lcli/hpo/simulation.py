@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from math import ceil, exp, isfinite, log, modf, sin, sqrt
 from random import Random
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Protocol
 
 from d2lcli.hpo.events import Event, Job
 from d2lcli.hpo.search import Search
@@ -154,7 +154,13 @@ class _Clock:
         trial, worker = start.trial, start.worker
         self._free[int(worker)] = time
         self.outcome.seconds = time
-        same = {"trial": trial, "rung": start.rung, "worker": worker, "time": time, "attempt": start.attempt}
+        same: dict[str, Any] = {
+            "trial": trial,
+            "rung": start.rung,
+            "worker": worker,
+            "time": time,
+            "attempt": start.attempt,
+        }
         if epochs < start.resource:
             kept = max(self._kept.get(trial, 0.0), float(int(epochs)))
             self.outcome.redone += epochs - kept
@@ -185,11 +191,11 @@ class _Clock:
 class Synth:
     """Curves that cross, in closed form: validation errors of a net by learning rate, width, weight decay, activation.
 
-    e(t) = min(.9, f + (.9 - f) (1 + t / tau)^-.68 + .05 (h_t - 1/2) / sqrt(t)).  The floor f is a bowl in the first three
-    with its best learning rate falling with the width; tau, the epochs to learn, rises with the width and as the
-    learning rate falls; h_t is a fixed draw from U[0, 1) for each configuration and epoch.  Over 4,096 configurations the
-    rank correlation with the value after 81 epochs is .62, .71, .84 and .96 after 1, 3, 9 and 27, and one in 80 comes
-    within one point of the best.  An epoch takes .38 to 2.04 seconds, 1 on average.
+    e(t) = min(.9, f + (.9 - f) (1 + t / tau)^-.68 + .05 (h_t - 1/2) / sqrt(t)).  The floor f is a bowl in the first
+    three with its best learning rate falling with the width; tau, the epochs to learn, rises with the width and as the
+    learning rate falls; h_t is a fixed draw from U[0, 1) for each configuration and epoch.  Over 4,096 configurations
+    the rank correlation with the value after 81 epochs is .62, .71, .84 and .96 after 1, 3, 9 and 27, and one in 80
+    comes within one point of the best.  An epoch takes .38 to 2.04 seconds, 1 on average.
 
     Args:
         diverging: the share of configurations that give NaN from some epoch on.
@@ -208,19 +214,19 @@ class Synth:
     def value(self, config: Configuration, epochs: float) -> float:
         """The validation error after so many epochs."""
         lr, width, decay, kind = _places(config)
-        if self._diverging and _draw(lr, width, decay, kind, -1) < self._diverging:
-            if epochs >= R_MAX ** _draw(lr, width, decay, kind, -2):
-                return float("nan")
+        diverges = self._diverging and _draw(lr, width, decay, kind, -1) < self._diverging
+        if diverges and epochs >= R_MAX ** _draw(lr, width, decay, kind, -2):
+            return float("nan")
         floor = 0.05 + 0.96 * (lr - 0.67 + 0.17 * width) ** 2 + 0.031 * (1 - width) ** 2
         floor += 0.036 * (decay - 0.59 + 0.12 * width) ** 2 + (0.0, 0.018, 0.045)[kind]
         floor += 0.006 * _draw(lr, width, decay, kind, 0)
         tau = exp(0.77 - 4.42 * lr + 1.17 * width + 2.5 * decay)
         noise = 0.036 * (_draw(lr, width, decay, kind, epochs) - 0.5) / sqrt(epochs)
-        return min(0.9, floor + (0.9 - floor) * (1 + epochs / tau) ** -0.91 + noise)
+        return float(min(0.9, floor + (0.9 - floor) * (1 + epochs / tau) ** -0.91 + noise))
 
     def seconds(self, config: Configuration, epochs: float) -> float:
         """Of training from the beginning."""
-        return (0.38 + 1.66 * _places(config)[1] ** 1.67) * epochs
+        return float((0.38 + 1.66 * _places(config)[1] ** 1.67) * epochs)
 
 
 def _places(config: Mapping[str, object]) -> tuple[float, float, float, int]:
@@ -239,21 +245,41 @@ def _draw(lr: float, width: float, decay: float, kind: int, epochs: float) -> fl
     return modf(abs(sin(127.1 * lr + 311.7 * width + 74.7 * decay + 19.3 * kind + 53.9 * epochs)) * 43758.5453)[0]
 
 
-def time_to(events: Sequence[Event], target: float) -> float | None:
-    """When the first value at or below a target was reported; None where none was."""
+def incumbents(events: Sequence[Event], curves: Curves) -> list[tuple[float, float]]:
+    """When a model better than all before it was there, and its value; every whole epoch gives one, as in training.
+
+    Counting epochs and not reports, it says nothing about where the rungs are.
+    """
+    configs = {event.trial: event.config for event in events if event.config is not None}
+    reached: dict[int, float] = {}
+    found = []
     for event in events:
-        if event.value is not None and event.value <= target:
-            return event.time
-    return None
+        if event.kind == "report":
+            config, before = configs[event.trial], reached.get(event.trial, 0.0)
+            end = event.time - curves.seconds(config, event.resource)
+            for epoch in range(int(before) + 1, int(event.resource) + 1):
+                found.append((end + curves.seconds(config, epoch), curves.value(config, epoch)))
+            reached[event.trial] = event.resource
+    best, better = float("inf"), []
+    for time, value in sorted(found):
+        if value < best:
+            best = value
+            better.append((time, value))
+    return better
 
 
-def area(events: Sequence[Event], until: float, worst: float = 1.0) -> float:
-    """The mean of the best value so far over the time from 0 to `until`; `worst` before the first one."""
+def time_to(better: Sequence[tuple[float, float]], target: float) -> float:
+    """When the first of some incumbents was at or below a target; infinity where none was."""
+    return next((time for time, value in better if value <= target), float("inf"))
+
+
+def area(better: Sequence[tuple[float, float]], until: float, worst: float = 1.0) -> float:
+    """The mean of the incumbent's value over the time from 0 to `until`; `worst` before the first one."""
     total, since, best = 0.0, 0.0, worst
-    for event in events:
-        if event.value is not None and event.value < best and event.time <= until:
-            total += best * (event.time - since)
-            since, best = event.time, event.value
+    for time, value in better:
+        if time <= until:
+            total += best * (time - since)
+            since, best = time, value
     return (total + best * (until - since)) / until
 
 

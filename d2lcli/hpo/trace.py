@@ -1,10 +1,11 @@
 """Checks the log of a search against the rules of its algorithm, by other means than the algorithm's own code.
 
 C0 of the stopping variant: a trial is among the best when it reports, or never goes on.  C1 a trial goes on once, from
-where it rests, and a job ends once.  C2 who goes on is among the best floor(n / eta) of all n that have reached the rung
-(in rounds: among the best floor(n / eta^k), and the round is complete).  C3 no trial of a higher rung could go on.  C4 it
-goes on from its checkpoint.  C5 nothing new begins while a trial could go on.  C6 values are the true ones.  C7 nobody is
-idle while there is work.  C8 no trial goes beyond the last rung.  C9 rungs are the levels.  C10 a failure never goes on.
+where it rests, and a job ends once.  C2 who goes on is among the best floor(n / eta) of all n that have reached the
+rung (in rounds: among the best floor(n / eta^k), and the round is complete).  C3 no trial of a higher rung could go on.
+C4 it goes on from its checkpoint.  C5 nothing new begins while a trial could go on.  C6 values are the true ones.
+C7 nobody is idle while there is work.  C8 no trial goes beyond the last rung.  C9 rungs are the levels.  C10 a failure
+never goes on.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -37,5 +37,10 @@ SEARCHERS = Registry(
             source="Jamieson and Talwalkar, 2016; d2l 19.4",
             schedules=True,
         ),
+        "tpe": Entry(
+            "d2lcli.hpo.tpe:tpe",
+            "Draws where good trials lie denser than bad ones",
+            source="Bergstra et al., 2011; Falkner et al., 2018",
+        ),
     },
 )

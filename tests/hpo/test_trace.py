@@ -20,7 +20,7 @@ TRIALS = 120
 
 
 class Plain:
-    """Asynchronous successive halving in the plainest way: every decision sorts everything.  Wrong ones change a line."""
+    """Asynchronous successive halving in the plainest way: each decision sorts all.  Wrong ones change a line."""
 
     first = 0
 
