@@ -16,6 +16,8 @@ TOKEN_TASKS = {"language_model", "masked_language_model", "sequence_to_sequence"
 OWN_TASKS = TOKEN_TASKS | {"marginal_likelihood"}  # that only the models made for them can do, and these nothing else
 BESIDE_THE_LOSS = ("l1", "l2", "max_norm", "clip_norm", "clip_value")  # what changes gradients or weights, but no loss
 WHOLE = ("single", "dp", "ddp")  # strategies that leave each process all parameters and all their gradients
+SPLIT = ("fsdp", "tensor", "pipeline", "parameter_server")  # strategies whose processes see parts of the weights
+WHOLE_VECTOR = ("lbfgs", "newton", "preconditioned_gd", "normal_equation")  # optimizers that are not element by element
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 
 Place = Callable[[tuple[str, ...]], str]
@@ -53,6 +55,7 @@ def check_values(
         check.image_size()
         check.tokens()
     check.hardware()
+    check.strategy()
     check.folds()
     check.line_search()
     if values.get("head") == "new" and values.get("weights") is None:
@@ -185,6 +188,17 @@ class _Check:
         devices = self.get("hardware", "devices")
         if isinstance(devices, int) and devices > 1 and self.get("strategy", "name") in ("single", "dp"):
             self.add(("hardware", "devices"), f"{devices} devices need a strategy that uses them: add strategy=ddp")
+
+    def strategy(self) -> None:
+        """What no process alone can do with its part of the model, or of the work."""
+        name, optim = self.get("strategy", "name"), self.get("optim", "name")
+        if name in SPLIT and optim in WHOLE_VECTOR:
+            reason = f"'{optim}' needs all weights in one process, which strategy '{name}' splits: use strategy=ddp"
+            self.add(("optim", "name"), reason)
+        if name == "parameter_server" and self.get("strategy", "mode") == "async":
+            for key in BESIDE_THE_LOSS:
+                if self.get(key):
+                    self.add((key,), "servers of strategy.mode=async do without it: use strategy.mode=sync")
 
     def folds(self) -> None:
         """A fold is one of a cross-validation, and all of its folds are trained by one process."""

@@ -92,6 +92,8 @@ class OptimKeys:
 
     Args:
         layer_lr_decay: the rate of each layer over that of the one after it; the head has lr.
+        lr_scaling: multiply the schedule's rates by the number of parts that a batch is split into, linear, or by its
+            square root; lr is then that of one process.
     """
 
     decay_bias: bool = False
@@ -99,6 +101,14 @@ class OptimKeys:
     head_lr_mult: float = 1.0
     layer_lr_mult: Sequence[str] = ()
     layer_lr_decay: float = 1.0
+    lr_scaling: Literal["none", "linear", "sqrt"] = "none"
+
+
+@dataclass(frozen=True)
+class StrategyKeys:
+    """How often a run of several processes goes on from its last checkpoint by itself, when one of them was lost."""
+
+    max_restarts: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,8 @@ def node_parameters(group: str, name: str) -> dict[str, Parameter]:
         found |= read_signature(_ENGINE_KEYS[group])  # type: ignore[arg-type]
     if group == "data" and "tokenizer" in registry.parameters(name):
         found |= read_signature(TextKeys)
+    if group == "strategy" and "timeout" in registry.parameters(name):  # one of several processes
+        found |= read_signature(StrategyKeys)
     if group == "model" and registry.describe(name).min_image_size > 0:
         found = read_signature(ModelKeys) | found
     for key in _FILLED.get(group, ()):

@@ -7,6 +7,7 @@ Source: Rasmussen and Williams (2006), algorithm 2.1 and equations 2.22 to 2.30 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -234,6 +235,7 @@ def fit(
     restarts: int = 2,
     candidates: int = 8,
     max_evaluations: int = 50,
+    log_prior: Callable[[Tensor], tuple[float, Tensor]] | None = None,
     seed: int = 0,
 ) -> Fitted:
     """Fit a Gaussian process to y by maximising the marginal likelihood, with L-BFGS from several starts.
@@ -249,6 +251,8 @@ def fit(
         restarts: starts from which the search goes on: `start` and the best others of `candidates`.
         candidates: points around `start` at which the likelihood is looked at.
         max_evaluations: of the likelihood, for each start.
+        log_prior: the logarithm of a density of the positive parameters (P + 1,), and its gradient; it is added to the
+            likelihood.
         seed: decides the candidates.
 
     Raises:
@@ -268,7 +272,11 @@ def fit(
             found = evidence(made, raw, x, standard)
         except ValueError:
             return math.inf, torch.zeros_like(raw)
-        return -found.total / y.numel(), found.gradient / -y.numel()
+        value, gradient = found.total, found.gradient
+        if log_prior is not None:
+            density, slope = log_prior(softplus(raw))
+            value, gradient = value + density, gradient + slope * torch.sigmoid(raw)
+        return -value / y.numel(), gradient / -y.numel()
 
     others = first + torch.randn(
         candidates, len(first), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
@@ -277,7 +285,8 @@ def fit(
     starts = [first, *(others[i] for _, i in ranked[: restarts - 1])]
     found = [minimise(negative, raw, max_evaluations=max_evaluations, progress=PROGRESS) for raw in starts]
     raw, value = min(found, key=lambda pair: pair[1])
-    return Fitted(condition(made, raw, x, y, shift, scale), raw, -value * y.numel() - len(y) * float(scale.log().sum()))
+    total = -value * y.numel() - (log_prior(softplus(raw))[0] if log_prior is not None else 0.0)
+    return Fitted(condition(made, raw, x, y, shift, scale), raw, total - len(y) * float(scale.log().sum()))
 
 
 def moments(y: Tensor) -> tuple[Tensor, Tensor]:

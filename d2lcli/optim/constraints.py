@@ -3,7 +3,7 @@
 A penalty lambda ||w|| in the objective and the constraint ||w|| <= r have the same solutions for matching lambda and r.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -31,7 +31,11 @@ def add_penalties(params: Sequence[Tensor], l1: float, l2: float) -> None:
             torch._foreach_add_(grads, torch._foreach_sign(used), alpha=l1)
 
 
-def project_ball(params: Sequence[Tensor], radius: float) -> None:
+def project_ball(
+    params: Sequence[Tensor],
+    radius: float,
+    norm_of: Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor] | None = None,
+) -> None:
     """Replace w, all weights as one vector, by the nearest point with ||w||_2 <= radius: w min(1, radius / ||w||).
 
     Nothing waits for the device.
@@ -39,8 +43,12 @@ def project_ball(params: Sequence[Tensor], radius: float) -> None:
     Args:
         params: weights, changed in place.
         radius: above 0.
+        norm_of: params, their values -> the norm, for params that are parts of larger tensors.
     """
     with torch.no_grad():
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(params))))
+        if norm_of is None:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(params))))
+        else:
+            norm = norm_of(params, params)
         scale = torch.clamp(radius / norm, max=1.0)
         torch._foreach_mul_(list(params), scale)

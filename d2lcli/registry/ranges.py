@@ -93,6 +93,7 @@ RANGES: dict[str, Range] = {
     "noise": _NOT_NEGATIVE,
     "val_noise": _NOT_NEGATIVE,
     "val_share": Range(0, 1, low_open=True, high_open=True),
+    "mask_share": Range(0, 1, low_open=True, high_open=True),
     "crop_padding": Range(0, 65_536),
     "random_resized_crop": Range(0, 1, low_open=True),
     "color_jitter": _NOT_NEGATIVE,
@@ -128,6 +129,9 @@ RANGES: dict[str, Range] = {
     "timeout": _POSITIVE,
     "bucket_megabytes": _POSITIVE,
     "max_restarts": Range(0, 1000),
+    "servers": Range(1, 65_536),
+    "microbatches": _COUNT,
+    "chunks": _COUNT,
     # models, losses, initialisers
     "dropout": _SHARE,
     "hidden_dropout": _SHARE,

@@ -69,7 +69,7 @@ class Run:
     schedule: Callable[[int], float]
     interval: str
     accumulate: int
-    decaying: list[torch.nn.Parameter]
+    decaying: list[Tensor]
     total_steps: int
     steps_per_epoch: int
     autocast: Callable[[], Any] | None
@@ -93,7 +93,7 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
         CheckpointError: the weights are missing, damaged or of another model.
     """
     device = pick_device(values["hardware"])
-    strategy = build_part(STRATEGIES, values["strategy"], device=device)
+    strategy = build_strategy(values, device)
     prepare(values, device)
     dataset = weigh_examples(build_data(values, chosen_tokenizers(values, stored)))
     train = make_loader(values, dataset, "train", device, strategy, training=True)
@@ -101,8 +101,11 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
     transfer = None
     if values["weights"] is not None and fresh:
         transfer = load(model, read_weights(locate(values["weights"])), new_head=values["head"] == "new")
+    model = strategy.adapt(model)
     with naming_key("freeze"):
         still = freeze(model, values["freeze"])
+    with naming_key("strategy"):
+        strategy.split(model)
     task = build_task(values)
     check_task(task, values, dataset)
     with naming_key("task"):
@@ -110,11 +113,13 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
     precision = pick_precision(values["hardware"]["precision"], device, model)
     accumulate = _accumulate(values, len(train))
     per_epoch, total = count_updates(values, len(train))
-    optimizer = _optimizer(values, model)
-    module = strategy.wrap(model)
+    optimizer = _optimizer(values, model, strategy)
+    strategy.bind(optimizer)
+    with naming_key("strategy"):
+        module = strategy.wrap(model)
     if values["hardware"]["compile"]:
-        module = torch.compile(module)
-    seed_everything(values["seed"], strategy.rank)  # ranks part here: each has its own dropout masks
+        module = cast(nn.Module, torch.compile(module))
+    seed_everything(values["seed"], noise_rank(strategy))  # processes part here: each has its own dropout masks
     return Run(
         values=values,
         device=device,
@@ -126,18 +131,31 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
         module=module,
         task=task,
         optimizer=optimizer,
-        schedule=build_schedule(values, total, per_epoch),
+        schedule=build_schedule(values, total, per_epoch, strategy.data_size),
         interval=values["scheduler"]["interval"],
         accumulate=accumulate,
-        decaying=param_groups(model, 1.0)[0]["params"],
+        decaying=strategy.parts(param_groups(model, 1.0)[0]["params"]),
         total_steps=total,
         steps_per_epoch=per_epoch,
         autocast=None if precision == "fp32" else autocast(device.type, precision),
-        scaler=LossScaler() if precision == "fp16" else None,
+        # An optimizer that runs the backward pass itself sees the loss as it is.
+        scaler=LossScaler() if precision == "fp16" and not hasattr(optimizer, "backward") else None,
         ema=Ema(model, values["ema"]) if values["ema"] else None,
         transfer=transfer,
         still=still,
     )
+
+
+def noise_rank(strategy: Single) -> int:
+    """Which of the streams of random numbers this process draws from."""
+    return strategy.data_rank if strategy.noise_rank is None else strategy.noise_rank
+
+
+def build_strategy(values: Mapping[str, Any], device: torch.device) -> Single:
+    """The strategy of this process, which joins the others."""
+    node = {key: value for key, value in values["strategy"].items() if key != "max_restarts"}
+    strategy: Single = build_part(STRATEGIES, node, device=device)
+    return strategy
 
 
 def pick_device(hardware: Mapping[str, Any]) -> torch.device:
@@ -281,8 +299,9 @@ def _accumulate(values: Mapping[str, Any], batches: int) -> int:
     return batches if whole else 1
 
 
-def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(values: Mapping[str, Any], model: nn.Module, strategy: Single) -> torch.optim.Optimizer:
     node = dict(values["optim"])
+    node.pop("lr_scaling")
     keys = ("decay_bias", "decay_norm", "head_lr_mult", "layer_lr_mult", "layer_lr_decay")
     rules = {key: node.pop(key) for key in keys}
     for key in ("head_lr_mult", "layer_lr_decay"):
@@ -292,6 +311,8 @@ def _optimizer(values: Mapping[str, Any], model: nn.Module) -> torch.optim.Optim
     key = "l2" if "l2" in node else "weight_decay"
     with naming_key("optim"):
         groups = param_groups(model, node.get(key, 0.0), **rules, key=key)
+    for group in groups:
+        group["params"] = strategy.parts(group["params"])
     optimizer: torch.optim.Optimizer = build_part(OPTIMIZERS, node, params=groups)
     return optimizer
 
@@ -302,8 +323,13 @@ def count_updates(values: Mapping[str, Any], batches: int) -> tuple[int, int]:
     return per_epoch, values["steps"] or values["epochs"] * per_epoch
 
 
-def build_schedule(values: Mapping[str, Any], total_steps: int, per_epoch: int) -> Callable[[int], float]:
+def build_schedule(
+    values: Mapping[str, Any], total_steps: int, per_epoch: int, data_size: int = 1
+) -> Callable[[int], float]:
     """The schedule: an update or an epoch -> the learning rate in use.
+
+    With `lr_scaling` the rates are those of one process times `data_size`, the parts of a batch, or times its square
+    root: for a batch that has grown as many times (Goyal et al., 2017; Krizhevsky, 2014; d2l 13.5).
 
     Raises:
         ConfigError: it refuses its options.
@@ -315,4 +341,7 @@ def build_schedule(values: Mapping[str, Any], total_steps: int, per_epoch: int) 
         node["max_update"] = total_steps if by_step else -(-total_steps // per_epoch)
     lr = values["optim"]["lr"]
     schedule: Callable[[int], float] = build_part(SCHEDULERS, node | {"lr": lr})
-    return schedule if lag == 0 else lambda step: lr if step < lag else schedule(step - lag)
+    scaled = {"none": 1.0, "linear": float(data_size), "sqrt": data_size**0.5}[values["optim"]["lr_scaling"]]
+    if lag == 0 and scaled == 1:
+        return schedule
+    return lambda step: scaled * (lr if step < lag else schedule(step - lag))

@@ -1,6 +1,6 @@
 """Checkpoints: directories that are whole and verified, or do not exist.  Tensors in safetensors, the rest in JSON.
 
-    checkpoints/
+    checkpoints/            where processes hold parts of the tensors, see `pieces`
       step-00000100/        model.safetensors optimizer.safetensors [ema.safetensors] state.json manifest.json
       step-00000137.stop/   written because of a signal; the next scheduled checkpoint replaces it
       last, best            links for people; a resume trusts neither, it takes the newest intact directory
@@ -25,7 +25,8 @@ from torch import Tensor
 
 from d2lcli.errors import CheckpointError, clean
 from d2lcli.training.files import remove_tree, replace_link, sweep, sync_directory, to_json, write_synced
-from d2lcli.training.manifest import TENSOR_FILES, find_checkpoint, list_steps, parse_json, read_verified, seal
+from d2lcli.training.manifest import PIECES, TENSOR_FILES, find_checkpoint, list_steps, parse_json, read_verified, seal
+from d2lcli.training.pieces import assemble
 
 
 @dataclass
@@ -36,11 +37,14 @@ class Snapshot:
         state: everything that is not a tensor, as JSON values.
         tensors: file stem (model, optimizer, ema) -> tensor name -> tensor.
         path: where it was read from.
+        spread: writes what the processes hold of split tensors into a folder, see `pieces.write_pieces`.  The first
+            process calls it while it writes the checkpoint, the others call it with None.
     """
 
     state: dict[str, Any]
     tensors: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     path: Path | None = None
+    spread: Callable[[Path | None], tuple[dict[str, Any], dict[str, Any]]] | None = None
 
     @property
     def step(self) -> int:
@@ -71,7 +75,13 @@ def write_snapshot(target: Path, snapshot: Snapshot) -> None:
             content, aliases[stem] = _serialise(tensors)
             name = f"{stem}.safetensors"
             files[name] = {"bytes": len(content), "sha256": write_synced(beside / name, content)}
-        content = to_json(snapshot.state | {"aliases": aliases})
+        state = snapshot.state | {"aliases": aliases}
+        if snapshot.spread is not None:
+            theirs, state["pieces"] = snapshot.spread(beside)
+            files |= theirs
+            for stem, names in snapshot.state.get("tied", {}).items():
+                aliases[stem] |= names
+        content = to_json(state)
         files["state.json"] = {"bytes": len(content), "sha256": write_synced(beside / "state.json", content)}
         write_synced(beside / "manifest.json", to_json(seal(snapshot.step, files)))
         sync_directory(beside)
@@ -103,8 +113,20 @@ def read_snapshot(path: Path, *, only: tuple[str, ...] = TENSOR_FILES) -> Snapsh
     for stem in TENSOR_FILES:
         name = f"{stem}.safetensors"
         if name in content and stem in only:
-            tensors[stem] = _deserialise(content[name], aliases.get(stem, {}), path / name)
+            whole = _put_together(content, stem, state, path)
+            tensors[stem] = _deserialise(content[name], aliases.get(stem, {}), path / name, whole)
     return Snapshot(state, tensors, path)
+
+
+def _put_together(content: Mapping[str, bytes], stem: str, state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors of one stem that lie in pieces; none where the checkpoint has no pieces."""
+    try:
+        index = state.get("pieces", {}).get(stem, {})
+        files = {match[2]: name for name in content if (match := PIECES.fullmatch(name)) and match[1] == stem}
+        held = {str(int(rank)): _deserialise(content[name], {}, path / name) for rank, name in files.items()}
+        return assemble(index, held)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"checkpoint {clean(path)}: its pieces do not fit: {clean(error, 80)}") from None
 
 
 def _serialise(tensors: Mapping[str, Tensor]) -> tuple[bytes, dict[str, str]]:
@@ -122,9 +144,11 @@ def _serialise(tensors: Mapping[str, Tensor]) -> tuple[bytes, dict[str, str]]:
     return save_tensors(stored), aliases
 
 
-def _deserialise(content: bytes, aliases: Mapping[str, str], path: Path) -> dict[str, Tensor]:
+def _deserialise(
+    content: bytes, aliases: Mapping[str, str], path: Path, more: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     try:
-        tensors = load_tensors(content)
+        tensors = load_tensors(content) | dict(more or {})
         return tensors | {alias: tensors[name] for alias, name in aliases.items()}
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"checkpoint {clean(path.parent)}: {path.name} is damaged: {clean(error)}") from None

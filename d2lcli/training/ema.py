@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from d2lcli.errors import CheckpointError, clean
+from d2lcli.parallel.single import local
 
 
 class Ema:
@@ -69,8 +70,8 @@ class Ema:
 
 
 def _float_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and floating-point buffers by name, in the model's order."""
-    found: dict[str, Tensor] = dict(model.named_parameters())
+    """What this process holds of parameters and floating-point buffers, by name, in the model's order."""
+    found = {name: local(parameter) for name, parameter in model.named_parameters()}
     return found | {name: buffer for name, buffer in model.named_buffers() if buffer.is_floating_point()}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from d2lcli.errors import WorkerLostError
+from d2lcli.errors import ConfigError, WorkerLostError
 
 OWN_CODES = range(1, 8)
 
@@ -29,16 +29,55 @@ def die_with_parent() -> None:
             os._exit(128 + signal.SIGKILL)
 
 
-def launch(arguments: list[str], processes: int) -> int:
+def check_devices(hardware: Mapping[str, Any], strategy: str) -> None:
+    """Refuse more processes than there are devices, before any is started; a CPU that is named takes any number.
+
+    Raises:
+        ConfigError: what is asked for is not here.
+    """
+    import torch
+
+    name, wanted = hardware["device"], hardware["devices"]
+    if name == "cpu":
+        return
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    cores = len(os.sched_getaffinity(0))
+    there = gpus if gpus or name.startswith("cuda") else cores
+    if wanted > there:
+        seen = f"{gpus} GPU{'s' if gpus != 1 else ''}" if gpus else f"no GPU that torch can use, and {cores} CPU cores"
+        raise ConfigError(
+            f"hardware.devices: {wanted} devices are asked for, but this machine has {seen}",
+            f"take fewer, or run {wanted} processes on the CPU: "
+            f"hardware={strategy} hardware.device=cpu hardware.devices={wanted}",
+        )
+
+
+def launch(arguments: list[str], processes: int, restarts: int = 0) -> int:
     """Run `d2l ARGUMENTS` in several processes; return the exit code for the shell.
 
     Args:
-        arguments: of the command, the same for all.
+        arguments: of the command, the same for all.  With `restarts` they must begin a run or go on with it.
         processes: how many.
+        restarts: how often all of them are started again when one was lost.
 
     Raises:
-        WorkerLostError: a process was killed or crashed; its rank and signal are named.
+        WorkerLostError: a process was killed or crashed once more; its rank and signal are named.
     """
+    for again in range(restarts):
+        try:
+            code = _launch(arguments, processes)
+        except WorkerLostError as lost:
+            told = lost.message
+        else:
+            if code != WorkerLostError.exit_code:
+                return code
+            told = "a process was lost"
+        print(f"{told}; restart {again + 1} of {restarts} from the last checkpoint", file=sys.stderr, flush=True)
+    return _launch(arguments, processes)
+
+
+def _launch(arguments: list[str], processes: int) -> int:
+    """`launch` without restarts."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch

@@ -9,6 +9,7 @@ import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from d2lcli.data.loader import Loader
 from d2lcli.errors import NonFiniteError
 from d2lcli.optim.constraints import add_penalties, project_ball
+from d2lcli.parallel.single import local
 from d2lcli.training import nonfinite, signals
 from d2lcli.training.build import Run
 from d2lcli.training.checkpoint import Checkpoints, all_finite
@@ -84,12 +86,12 @@ class Trainer:
         self.meter = Meter(run, position, logbook)
         self.values = run.values
         self.on_cpu = run.device.type == "cpu"
-        self.several = run.strategy.world_size > 1
+        self.several = run.strategy.grouped
         self.weighted = self.several or run.accumulate > 1
         self.second_order = getattr(run.optimizer, "backward", None)  # where it needs more than the gradient
         self.plain = not (self.weighted or run.autocast or run.scaler or self.second_order)
         self.one = torch.ones((), device=run.device)
-        self.params = [parameter for parameter in run.model.parameters() if parameter.requires_grad]
+        self.params = run.strategy.parts([each for each in run.model.parameters() if each.requires_grad])
         self.saved: tuple[int, ...] | None = position.mark if position.step else None
         self.grad_norm: Tensor | None = None
         self.rate = math.nan  # differs from every rate, so that the first one is set even where it is 0
@@ -190,7 +192,13 @@ class Trainer:
             self._note(loss, batch, index)
             backward(loss, self.one)
             return
-        hold = run.module.no_sync() if self.several and not last else nullcontext()  # type: ignore[operator]
+        if run.strategy.drives:
+            with run.autocast() if run.autocast else nullcontext():
+                scale = run.scaler.value if run.scaler else 1.0
+                loss = run.strategy.step(run.task.train_loss, batch, self._weight(index) * scale)
+            self._note(loss, batch, index)
+            return
+        hold = nullcontext() if last else run.strategy.hold(run.module)
         with hold:
             with run.autocast() if run.autocast else nullcontext():
                 loss = run.task.train_loss(run.module, batch)
@@ -223,12 +231,15 @@ class Trainer:
         start = index - index % accumulate
         group = range(start, min(start + accumulate, len(loader)))
         total = sum(loader.global_size(other) for other in group)
-        return local * self.run.strategy.world_size / total  # DDP takes the mean over processes
+        strategy = self.run.strategy
+        return local * strategy.data_size * strategy.factor / total  # the strategy takes the mean over the parts
 
     def _update(self, measure: bool) -> None:
         """Unscale, add penalties, clip, step, project, average."""
         run, values = self.run, self.values
-        if run.scaler is not None and run.scaler.unscale_(self.params):
+        if self.several:
+            run.strategy.collect()
+        if run.scaler is not None and self._agree(int(run.scaler.unscale_(self.params))):
             run.scaler.update(True)
             run.optimizer.zero_grad()
             self.grad_norm = None  # not that of an update before
@@ -238,18 +249,24 @@ class Trainer:
             if values["clip_value"] is not None:
                 torch.nn.utils.clip_grad_value_(self.params, values["clip_value"])
             if values["clip_norm"] is not None:
-                self.grad_norm = torch.nn.utils.clip_grad_norm_(self.params, values["clip_norm"])
+                self.grad_norm = self._norm()
+                torch.nn.utils.clip_grads_with_norm_(self.params, values["clip_norm"], self.grad_norm)
             elif measure:
-                self.grad_norm = torch.nn.utils.get_total_norm([p.grad for p in self.params if p.grad is not None])
+                self.grad_norm = self._norm()
             run.optimizer.step()
             run.optimizer.zero_grad()
             if values["max_norm"] is not None:
-                project_ball(run.decaying, values["max_norm"])
+                project_ball(run.decaying, values["max_norm"], run.strategy.norm if self.several else None)
             if run.scaler is not None:
                 run.scaler.update(False)
             if run.ema is not None:
                 run.ema.update()
         self.flags = self._agree(self._wishes()) if self.several else self._wishes()
+
+    def _norm(self) -> Tensor:
+        """The norm of the whole gradient."""
+        used = [part for part in self.params if part.grad is not None]
+        return self.run.strategy.norm(used, [cast(Tensor, part.grad) for part in used])
 
     def _set_rate(self, rate: float) -> None:
         if rate != self.rate:
@@ -282,7 +299,7 @@ class Trainer:
         averaged = run.ema.swap(run.model) if run.ema else nullcontext()
         self.meter.lap(training=True)
         try:
-            with averaged:
+            with averaged, run.strategy.evaluating(run.model):
                 run.strategy.share_buffers(run.model)  # within: the averages of the first process count too
                 found = evaluate_model(
                     run.model, run.task, self.val, run.strategy, device=run.device, autocast=run.autocast, stop=stop
@@ -336,6 +353,7 @@ class Trainer:
         values = {"loss": loss, "lr": self.rate}
         if self.grad_norm is not None:
             values["grad_norm"] = float(self.grad_norm)
+        values |= getattr(self.run.task, "noted", {})  # what the last training loss consisted of
         self.meter.row("train", values)
 
     # Saving.
@@ -349,11 +367,14 @@ class Trainer:
         if stop and self.saved == self.at.mark:
             return
         self._check_deferred()
-        snapshot = capture(self.run, self.at, self.meter.settle())
-        if not all_finite(snapshot.tensors["model"]):
+        weights = {name: local(each) for name, each in self.run.model.state_dict().items()}
+        if self._agree(int(not all_finite(weights))):
             raise self._stopped("the weights are not finite")
+        snapshot = capture(self.run, self.at, self.meter.settle())
         if self.run.strategy.rank == 0:
             self.checkpoints.save(snapshot, stop=stop, best=self.at.best_step)
+        elif snapshot.spread is not None:
+            snapshot.spread(None)
         self.saved = self.at.mark
 
     def _check_deferred(self) -> None:

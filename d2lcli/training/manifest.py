@@ -13,6 +13,7 @@ from d2lcli.errors import CheckpointError, clean
 FORMAT = 1
 NAME = re.compile(r"step-(\d{8,12})(\.stop)?")
 TENSOR_FILES = ("model", "optimizer", "ema", "batch", "task")
+PIECES = re.compile(r"(model|optimizer|ema)-(\d{5})\.safetensors")  # what one of several processes holds of them
 MAX_JSON = 1 << 28  # bytes: far above any real state, far below what would fill the memory
 
 
@@ -35,7 +36,7 @@ def read_verified(path: Path) -> dict[str, bytes]:
     if manifest.pop("sha256", None) != _digest(manifest):
         raise CheckpointError(f"checkpoint {clean(path)}: manifest.json is damaged (its checksum differs)")
     allowed = {"state.json", *(f"{stem}.safetensors" for stem in TENSOR_FILES)}
-    if odd := sorted(set(listed) - allowed):
+    if odd := sorted(name for name in set(listed) - allowed if not PIECES.fullmatch(name)):
         raise CheckpointError(f"checkpoint {clean(path)}: the manifest names an unknown file '{clean(odd[0], 60)}'")
     return {name: _verified(path / name, entry) for name, entry in listed.items()}
 

@@ -80,7 +80,7 @@ class Meter:
         """The mean loss over all processes since the last call; the next interval begins."""
         at = self.at
         total, count = at.loss_sum, float(at.loss_count)
-        if self.run.strategy.world_size > 1:
+        if self.run.strategy.grouped:
             sums = torch.tensor([total, count], dtype=torch.float64, device=self.run.device)
             total, count = self.run.strategy.sum(sums).tolist()
         at.loss_sum, at.loss_count = 0.0, 0

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from d2lcli.errors import NonFiniteError
+from d2lcli.parallel.single import local
 from d2lcli.training.build import Run
 from d2lcli.training.checkpoint import Snapshot, write_snapshot
 from d2lcli.training.state import Position, capture
@@ -24,11 +25,12 @@ def keep(run_folder: Path, run: Run, at: Position, batch: tuple[Any, ...]) -> No
     One of several processes writes its batch and its weights only: the others may be anywhere, so nothing can be asked
     of them.
     """
-    if run.strategy.world_size == 1:
+    if not run.strategy.grouped:
         snapshot = capture(run, at, {})
     else:
         state = {"progress": asdict(at), "world_size": run.strategy.world_size}
-        snapshot = Snapshot(state, {"model": dict(run.model.state_dict())})
+        held = {name: local(each) for name, each in run.model.state_dict().items()}
+        snapshot = Snapshot(state, {"model": held})
     parts = dict(zip(("inputs", "targets", "weights"), batch))
     if isinstance(parts["inputs"], tuple):
         parts |= {f"inputs{number}": each for number, each in enumerate(parts.pop("inputs"))}

@@ -12,10 +12,13 @@ from d2lcli.errors import CheckpointError, ConfigError, clean
 from d2lcli.training.manifest import list_steps, read_verified
 from d2lcli.training.origin import locate
 from d2lcli.training.runfolder import RunFolder, new_path
+from d2lcli.training.slurm import join_slurm
 
 # Two updates and an evaluation of a few examples: every stage of a run within seconds.
 SMOKE = ("steps=2", "data.limit=8", "data.batch_size=4", "data.eval_batch_size=8", "log_every=1")
 SMOKE_LAYERS = 2
+
+ALONE = ("single", "dp")  # strategies of one process
 
 # Keys that change what is logged, kept or how fast it goes, but no weight.
 # `patience` only decides where a run ends: the schedule is made for the length without it.
@@ -27,6 +30,7 @@ HARMLESS = (
     "data.workers",
     "data.eval_batch_size",
     "strategy.timeout",
+    "strategy.max_restarts",
 )
 
 
@@ -53,6 +57,7 @@ class Plan:
         resume: whether a run stands there already.
         overrides: as the user gave them, for the record.
         rest: how far to train for now; None is to the end.
+        allow_drift: whether the run may go on though its course changes, as it does with another number of processes.
     """
 
     values: dict[str, Any]
@@ -61,6 +66,7 @@ class Plan:
     overrides: list[str]
     config_file: Path | None = None
     rest: "Rest | None" = None
+    allow_drift: bool = False
 
     @property
     def fresh(self) -> bool:
@@ -94,7 +100,7 @@ def make_plan(
     """
     given = [*SMOKE, *overrides] if smoke else list(overrides)
     if resume is None:
-        values = _compose(given, config_file, smoke)
+        values = _join(_compose(given, config_file, smoke))
         folder = RunFolder(run_dir or new_path(values["model"]["name"], values["data"]["name"]))
         if is_first():
             folder.check_free()
@@ -105,14 +111,21 @@ def make_plan(
     if not folder.exists:
         if not overrides and config_file is None:
             folder.require()
-        values = _compose(given, config_file, smoke)
+        values = _join(_compose(given, config_file, smoke))
         return _with_weights(Plan(values, folder, False, given, config_file))
-    saved = load_config(folder)
+    saved = _join(load_config(folder))
     if not given and config_file is None:
-        return _with_weights(Plan(saved, folder, True, []))
+        return _with_weights(Plan(saved, folder, True, [], allow_drift=allow_drift))
     values = configs.amend(saved, given, config_file=config_file).values
     check_drift(saved, values, allow_drift=allow_drift)
-    return _with_weights(Plan(values, folder, True, given, config_file))
+    return _with_weights(Plan(values, folder, True, given, config_file, allow_drift=allow_drift))
+
+
+def _join(values: dict[str, Any]) -> dict[str, Any]:
+    """`values`; a task of SLURM with a strategy of several processes becomes one of these."""
+    if values["strategy"]["name"] not in ALONE:
+        join_slurm()
+    return values
 
 
 def _with_weights(plan: Plan) -> Plan:
@@ -215,12 +228,13 @@ def devices(values: dict[str, Any]) -> int:
     """How many processes this process has to start: 0 where it is to train by itself."""
     wanted = values["hardware"]["devices"]
     grouped = "RANK" in os.environ and "WORLD_SIZE" in os.environ
-    if values["strategy"]["name"] == "single":
+    name = values["strategy"]["name"]
+    if name in ALONE:
         if wanted > 1:
-            raise ConfigError(f"hardware.devices: {wanted} needs a parallel strategy", "use hardware=ddp")
+            raise ConfigError(f"hardware.devices: {wanted} needs a strategy of several processes", "use hardware=ddp")
         if grouped and int(os.environ["WORLD_SIZE"]) > 1:
             raise ConfigError(
-                f"strategy=single, but this is one of {os.environ['WORLD_SIZE']} processes", "use hardware=ddp"
+                f"strategy={name}, but this is one of {os.environ['WORLD_SIZE']} processes", "use hardware=ddp"
             )
         return 0
     return 0 if grouped else wanted

@@ -1,6 +1,7 @@
 """A training from its plan to its result: folder, live objects, checkpoint, loop, result.json."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ from d2lcli.training.state import Position, restore
 from d2lcli.training.tokens import SOURCE, TARGET
 from d2lcli.training.transfer import shorten
 
+Appraise = Callable[[Run, float], dict[str, Any] | None]
 
-def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
+
+def train(plan: Plan, *, quiet: bool = False, appraise: Appraise | None = None) -> dict[str, Any]:
     """Train as planned.
 
     Args:
         plan: what to do.
         quiet: no progress on stderr.
+        appraise: says of a run and the seconds of its steps what else `result.json` is to hold under `machine`.
 
     Returns:
         The content of result.json.
@@ -52,13 +56,16 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
     try:
         run = build(plan.values, fresh=plan.fresh, stored=folder.path if plan.resume else None)
         val = make_loader(plan.values, run.dataset, "val", run.device, run.strategy)
+        if run.strategy.serves:
+            _serve(run)
+            return {}
         if first and not plan.resume:  # its data and options are known to be right by now
             folder.create(dump_yaml(plan.values), describe(sys.argv, plan.overrides, plan.config_file, plan.values))
             _save_tokenizers(run, folder.path)
         trainer = _trainer(plan, run, val, first, quiet=quiet)
         if first and plan.resume and (plan.overrides or plan.config_file):  # the checkpoint fits the changes
             replace_file(folder.path / "config.yaml", dump_yaml(plan.values).encode())
-        return _fit(plan, run, trainer, first)
+        return _fit(plan, run, trainer, first, appraise)
     except Exception as error:
         if first and folder.held and not isinstance(error, signals.Stopped):
             record_failure(plan, error)
@@ -74,9 +81,20 @@ def train(plan: Plan, *, quiet: bool = False) -> dict[str, Any]:
         raise
     finally:
         torch.set_flush_denormal(False)  # for whatever else a program that calls this computes
-        if run is not None and run.strategy.world_size > 1 and sys.exc_info()[0] is None:
+        if run is not None and run.strategy.grouped and sys.exc_info()[0] is None:
             run.strategy.close()
         folder.release()
+
+
+def _serve(run: Run) -> None:
+    """Work for the processes that train; a signal is theirs to obey, and leaves a server without workers."""
+    with signals.watching():
+        try:
+            run.strategy.serve()
+        except RuntimeError as error:
+            if signals.state.requested and run.strategy.lost(error):
+                raise signals.Stopped(signals.state.requested) from None
+            raise
 
 
 def _trainer(plan: Plan, run: Run, val: Loader, first: bool, *, quiet: bool) -> Trainer:
@@ -117,7 +135,7 @@ def _save_tokenizers(run: Run, folder: Path) -> None:
 def _newest(plan: Plan, run: Run, checkpoints: Checkpoints, first: bool) -> Snapshot | None:
     """The snapshot to go on from; with several processes the first one decides which."""
     snapshot = checkpoints.newest() if first and plan.resume else None
-    if run.strategy.world_size > 1:
+    if run.strategy.grouped:
         code = -1
         if snapshot is not None and snapshot.path is not None:
             code = 2 * snapshot.step + (not snapshot.path.name.endswith(".stop"))
@@ -125,11 +143,11 @@ def _newest(plan: Plan, run: Run, checkpoints: Checkpoints, first: bool) -> Snap
         if code >= 0 and not first:
             name = f"step-{code // 2:08d}{'' if code % 2 else '.stop'}"
             snapshot = read_snapshot(checkpoints.folder / name)
-    if snapshot is not None and len(snapshot.state["ranks"]) != run.strategy.world_size:
+    if snapshot is not None and len(snapshot.state["ranks"]) != run.strategy.world_size and not plan.allow_drift:
         raise CheckpointError(
             f"checkpoint {clean(snapshot.path)}: written by {len(snapshot.state['ranks'])} processes, "
             f"not {run.strategy.world_size}; the run would not be the same",
-            "resume with the same hardware.devices",
+            "resume with the same hardware.devices, or say --allow-drift",
         )
     return snapshot
 
@@ -145,9 +163,9 @@ def _introduce(run: Run, val: Loader, progress: Progress) -> None:
         f"{run.dataset.name} ({run.dataset.found}): {len(run.train.split):,} training examples, "
         f"{len(val.split):,} for validation"
     )
-    progress.say(
-        f"{run.device}, {run.precision}{where}; {run.total_steps} updates of {names['data']['batch_size']} examples"
-    )
+    progress.say(f"{run.device}, {run.precision}{where}; {run.total_steps} updates of {run.train.batch_size} examples")
+    if run.strategy.note:
+        progress.say(run.strategy.note)
     for line in run.transfer.lines() if run.transfer else ():
         progress.say(line)
     if names["freeze"] is not None:
@@ -162,7 +180,7 @@ def _introduce_frozen(run: Run, count: int, progress: Progress) -> None:
         progress.say(f"warning: frozen, but not from the weights, so as drawn: {shorten(drawn)}")
 
 
-def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
+def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool, appraise: Appraise | None) -> dict[str, Any]:
     status = "failed"
     try:
         trainer.fit()
@@ -180,7 +198,13 @@ def _fit(plan: Plan, run: Run, trainer: Trainer, first: bool) -> dict[str, Any]:
         if first and status != "failed":
             result = summarise(plan, run, trainer, status)
             replace_file(plan.folder.path / "result.json", to_json(result))
-    return result if first else {}
+    if not first:
+        return {}
+    speed = trainer.meter.speed()
+    if appraise and speed and (found := appraise(run, run.train.batch_size * run.accumulate / speed)):
+        result["machine"] = found
+        replace_file(plan.folder.path / "result.json", to_json(result))
+    return result
 
 
 def summarise(plan: Plan, run: Run, trainer: Trainer, status: str) -> dict[str, Any]:

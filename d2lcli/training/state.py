@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,9 +10,14 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from d2lcli.errors import CheckpointError, clean
+from d2lcli.parallel.single import Single, local
 from d2lcli.training import seeding
-from d2lcli.training.build import Run
+from d2lcli.training.build import Run, noise_rank
 from d2lcli.training.checkpoint import Snapshot
+from d2lcli.training.pieces import write_pieces
+
+ALONE = Single()
+NO_LOSSES: dict[str, Any] = {"loss_sum": 0.0, "loss_count": 0}
 
 
 @dataclass
@@ -68,9 +74,19 @@ def capture(run: Run, position: Position, log: dict[str, int]) -> Snapshot:
     tensors = {"model": dict(run.model.state_dict()), "optimizer": slots}
     if run.ema:
         tensors["ema"] = run.ema.state()
+    spread = None
+    if run.strategy.splits_checkpoints:
+        pieces = {}
+        for stem, held in tensors.items():
+            pieces[stem], tied = run.strategy.pieces(held)
+            state.setdefault("tied", {})[stem] = tied
+            tensors[stem] = {name: each for name, each in held.items() if name not in pieces[stem] | tied}
+        spread = partial(write_pieces, run.strategy, pieces)
+    else:
+        tensors = {stem: run.strategy.whole(held) for stem, held in tensors.items()}
     if hasattr(run.task, "state") and (kept := _task_state(run)):
         tensors["task"] = kept
-    return Snapshot(state, tensors)
+    return Snapshot(state, tensors, spread=spread)
 
 
 def _task_state(run: Run) -> dict[str, Tensor]:
@@ -95,20 +111,20 @@ def restore(run: Run, snapshot: Snapshot) -> Position:
         CheckpointError: the snapshot is of another model, optimizer or number of processes.
     """
     state = snapshot.state
-    load_weights(run.model, snapshot.tensors.get("model", {}), snapshot)
+    load_weights(run.model, snapshot.tensors.get("model", {}), snapshot, run.strategy)
     load_optimizer(run, snapshot)
     if run.ema:
         if "ema" not in snapshot.tensors:
             raise CheckpointError(f"checkpoint {clean(snapshot.path)}: holds no averaged weights, but `ema` is set")
-        run.ema.load(snapshot.tensors["ema"])
+        run.ema.load({name: run.strategy.take(name, each) for name, each in snapshot.tensors["ema"].items()})
     if run.scaler and state.get("scaler"):
         run.scaler.load(state["scaler"])
     try:
         ranks = state["ranks"]
         own = ranks[run.strategy.rank] if len(ranks) == run.strategy.world_size else None  # --allow-drift
-        position = checked_position(
-            state["progress"] | ({key: own[key] for key in ("loss_sum", "loss_count")} if own is not None else {})
-        )
+        others = _all_losses(ranks) if run.strategy.rank == 0 else NO_LOSSES
+        sums = others if own is None else own
+        position = checked_position(state["progress"] | {key: sums[key] for key in NO_LOSSES})
         if min(int(state["log"][name]) for name in ("rows", "events")) < 0:
             raise ValueError("a size in `log` is negative")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -119,7 +135,14 @@ def restore(run: Run, snapshot: Snapshot) -> Position:
         _restore_task(run, snapshot)
     if own is not None:
         seeding.restore(own.get("random"), run.device)
+    else:  # not the random numbers of the first step once more
+        seeding.seed_everything(run.values["seed"] + position.step, noise_rank(run.strategy))
     return position
+
+
+def _all_losses(ranks: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all processes that wrote a checkpoint had seen since the last row of the log."""
+    return {key: sum(each[key] for each in ranks) for key in NO_LOSSES}
 
 
 def checked_position(progress: dict[str, Any]) -> Position:
@@ -144,8 +167,14 @@ def checked_position(progress: dict[str, Any]) -> Position:
     return position
 
 
-def load_weights(model: nn.Module, tensors: dict[str, Tensor], snapshot: Snapshot) -> None:
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], snapshot: Snapshot, strategy: Single = ALONE) -> None:
     """Copy stored weights into a model.
+
+    Args:
+        model: of which `strategy` may have left this process a part.
+        tensors: whole ones, by name.
+        snapshot: where they are from.
+        strategy: of the run.
 
     Raises:
         CheckpointError: names or shapes differ; the first five are named.
@@ -169,11 +198,12 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], snapshot: Snapsho
         )
     with torch.no_grad():
         for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+            local(tensor).copy_(strategy.take(name, tensors[name]))
 
 
 def _names(run: Run) -> dict[Tensor, str]:
-    return {parameter: name for name, parameter in run.model.named_parameters()}
+    named = dict(run.model.named_parameters())
+    return dict(zip(run.strategy.parts(list(named.values())), named, strict=True))
 
 
 def _optimizer_state(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -198,7 +228,8 @@ def load_optimizer(run: Run, snapshot: Snapshot) -> None:
         CheckpointError: they are of another optimizer, or of other shapes.
     """
     tensors, numbers = _optimizer_state(run)
-    stored, stored_numbers = snapshot.tensors.get("optimizer", {}), snapshot.state["optimizer"]
+    stored, stored_numbers = dict(snapshot.tensors.get("optimizer", {})), snapshot.state["optimizer"]
+    stored = {key: run.strategy.take(key, tensor) for key, tensor in stored.items()}
     if set(tensors) != set(stored) or set(numbers) != set(stored_numbers):
         raise CheckpointError(f"checkpoint {clean(snapshot.path)}: was written with another optimizer")
     if wrong := [key for key, tensor in tensors.items() if tensor.shape != stored[key].shape]:

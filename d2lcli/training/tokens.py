@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from d2lcli.data.tokenizers.base import Tokenizer
-from d2lcli.data.tokenizers.published import find_vocabulary, read_vocabulary
+from d2lcli.data.tokenizers.published import KINDS, find_vocabulary, read_vocabulary
 from d2lcli.errors import CheckpointError, clean
 from d2lcli.registry import TOKENIZERS
 from d2lcli.training.origin import locate
@@ -69,4 +69,4 @@ def read_tokenizer(path: Path) -> Tokenizer:
     file = (find_vocabulary(path) or path / TARGET) if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(f"{clean(file.parent)}: {file.name} is missing, which the run wrote at its start")
-    return read_vocabulary(file, {name: partial(TOKENIZERS.build, name) for name in TOKENIZERS.names()})
+    return read_vocabulary(file, {**KINDS, **{name: partial(TOKENIZERS.build, name) for name in TOKENIZERS.names()}})

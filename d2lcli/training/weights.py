@@ -51,7 +51,8 @@ def read_weights(path: Path) -> Weights:
     if path.is_dir():
         snapshot = read_snapshot(path, only=("model", "ema"))
         averaged = "ema" in snapshot.tensors
-        file = path / ("ema.safetensors" if averaged else "model.safetensors")
+        whole = path / ("ema.safetensors" if averaged else "model.safetensors")
+        file = path / "manifest.json" if snapshot.state.get("pieces") else whole  # it holds the checksums of all pieces
         tensors = snapshot.weights
         content = file.read_bytes()
     else:

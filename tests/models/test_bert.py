@@ -174,6 +174,17 @@ def test_sentence_embeddings() -> None:
     torch.testing.assert_close(model.embed(text()), functional.normalize(model.encode(text()).mean(1), dim=1))
 
 
+@pytest.mark.parametrize("pool", ["first", "mean"])
+def test_a_sentence_is_judged_by_its_first_token_or_by_all(pool: str) -> None:
+    model = loud(output="sentence", pool=pool)
+    states = model.encode(text(), segments(), LENGTHS)
+    lengths = LENGTHS.tolist() if pool == "mean" else [1, 1, 1]
+    read = torch.stack([states[i, :length].mean(0) for i, length in enumerate(lengths)])
+    expected = model.head(model.pooler(read).tanh())
+    torch.testing.assert_close(model(text(), segments(), LENGTHS), expected)
+    torch.testing.assert_close(model(text(), segments()), model(text(), segments(), torch.tensor([9, 9, 9])))
+
+
 @every_output
 def test_gradients_reach_every_parameter(output: str) -> None:
     model = small(output=output, num_classes=1 if output == "sentence" else 3)
@@ -280,6 +291,7 @@ def test_it_learns_what_only_both_sides_can_tell() -> None:
         ({"num_heads": 5}, "num_heads must divide the width 12"),
         ({"dropout": 1.5}, "dropout"),
         ({"activation": "swish"}, "activation must be one of"),
+        ({"pool": "max"}, "pool must be first or mean, but it is 'max'"),
         ({"output": "tagging"}, "output must be one of pretraining, sentence, tokens, span, but it is 'tagging'"),
     ],
 )

@@ -11,7 +11,8 @@ from torch.nn import functional
 from d2lcli.generation.beam import beam
 from d2lcli.generation.greedy import greedy
 from d2lcli.generation.translation import Decoding
-from d2lcli.models.t5 import T5, RelativePositions, Sizes, bucket_starts, t5, t5_base, t5_small, t5_tiny
+from d2lcli.models.t5 import T5, t5, t5_base, t5_small, t5_tiny
+from d2lcli.nn.relative_positions import RelativePositions, bucket_starts
 from d2lcli.training.heads import head_name
 from d2lcli.training.summary import summarize
 
@@ -87,6 +88,28 @@ def test_the_head_divides_by_the_root_of_the_width() -> None:
     torch.testing.assert_close(model(*batch()), seen[0] @ model.embedding.weight.T / 8**0.5)
 
 
+@torch.no_grad()
+def test_version_1_1_gates_its_hidden_units_and_has_a_head_of_its_own() -> None:
+    """W_2 (gelu(W_g x) * W_1 x), gelu by its tanh; and logits W x without a division."""
+    model, seen = small(activation="gelu_tanh", gated=True, tied=False, decoder_layers=3), []
+    assert (len(model.encoder), len(model.decoder)) == (2, 3)
+    layer, x = model.encoder[0].feed_forward, torch.randn(2, 3, 8, dtype=torch.float64)
+    gate, up, down = (part.weight for part in (layer.gate, layer.linear1, layer.linear2))
+    g = x @ gate.T
+    gelu = g * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (g + 0.044715 * g**3))) / 2
+    torch.testing.assert_close(layer(x), (gelu * (x @ up.T)) @ down.T)
+    model.decoder_norm.register_forward_hook(lambda layer, args, out: seen.append(out))
+    torch.testing.assert_close(model(*batch()), seen[0] @ model.head.weight.T)
+    assert not torch.equal(model.head.weight, model.embedding.weight)
+
+
+def test_the_published_number_of_parameters_of_version_1_1() -> None:
+    """T5 1.1 and Flan-T5, small: 76,961,152, as in transformers for google/t5-v1_1-small."""
+    with torch.device("meta"):
+        model = t5(dim=512, num_heads=6, num_layers=8, hidden=1024, activation="gelu_tanh", gated=True, tied=False)
+    assert count(model) == 76_961_152
+
+
 def test_bucket_starts() -> None:
     """8 (128 / 8)^(k / 8) = 8 sqrt(2)^k for k = 1 ... 7, rounded up; and 16 * 8^(k / 16) for k = 1 ... 15."""
     assert bucket_starts(16, 128) == [1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
@@ -98,8 +121,7 @@ def test_bucket_starts() -> None:
 
 def test_buckets_of_distances() -> None:
     """Keys before the query have the first half of the buckets, and all of them where none comes after it."""
-    sizes = Sizes(dim=8, num_heads=2, head_dim=4, hidden=8, dropout=0.0)
-    both, causal = (RelativePositions(sizes, 32, 128, causal=causal) for causal in (False, True))
+    both, causal = (RelativePositions(2, 1.0, 32, 128, causal=causal) for causal in (False, True))
     before = {0: 0, 1: 1, 7: 7, 8: 8, 11: 8, 12: 9, 63: 13, 64: 14, 90: 14, 91: 15, 128: 15, 5000: 15}
     distances = torch.tensor(list(before))
     assert both.bucket(-distances).tolist() == list(before.values())

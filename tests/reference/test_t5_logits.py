@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from d2lcli.models.t5 import T5, RelativePositions, Sizes, t5, t5_small
+from d2lcli.models.t5 import T5, t5, t5_small
+from d2lcli.nn.relative_positions import RelativePositions
 from d2lcli.training.converters import convert
 
 REASON = "transformers is not installed: pip install -c constraints.txt -e '.[slow]'"
@@ -95,6 +96,33 @@ def test_states_and_logits(size: str, source: str, tmp_path: Path) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("act", ["gated-gelu", "gated-silu", "gelu_new"])
+def test_logits_of_version_1_1(act: str) -> None:
+    """Two layers times each other, a head of its own, and a decoder of another depth."""
+    transformers = pytest.importorskip("transformers", reason=REASON)
+    torch.manual_seed(0)
+    config = transformers.T5Config(
+        dropout_rate=0.0, feed_forward_proj=act, tie_word_embeddings=False, num_decoder_layers=2, **THEIRS
+    )
+    theirs = transformers.T5ForConditionalGeneration(config).eval()
+    more = {"gelu_new": "gelu_tanh", "gated-gelu": "gelu_tanh", "gated-silu": "silu"}
+    ours = t5(
+        **OURS,
+        dropout=0.0,
+        activation=more[act],
+        gated="gated" in act,
+        tied=False,
+        decoder_layers=2,  # type: ignore[arg-type]
+    ).eval()
+    tensors = theirs.state_dict() | {"lm_head.weight": torch.randn(97, 48)}
+    theirs.lm_head.weight = nn.Parameter(tensors["lm_head.weight"])
+    ours.load_state_dict(convert(tensors, ours.state_dict()))
+    tokens, target = inputs("small config")
+    expected = theirs(input_ids=tokens, attention_mask=counted().long(), decoder_input_ids=target).logits
+    torch.testing.assert_close(ours(tokens, LENGTHS, target), expected, **CLOSE)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("size", ["small config", "t5-small"])
 def test_steps_with_a_cache(size: str, tmp_path: Path) -> None:
     """Also where the distances are beyond the largest bucket."""
@@ -127,7 +155,7 @@ def test_gradients(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("buckets", "max_distance"), [(32, 128), (8, 20), (6, 33), (20, 1000), (128, 200)])
 def test_buckets(buckets: int, max_distance: int, causal: bool) -> None:
     modeling = pytest.importorskip("transformers.models.t5.modeling_t5", reason=REASON)
-    positions = RelativePositions(Sizes(8, 2, 4, 8, 0.0), buckets, max_distance, causal)
+    positions = RelativePositions(2, 1.0, buckets, max_distance, causal)
     offsets = torch.arange(-1200, 1201)
     expected = modeling.T5Attention._relative_position_bucket(offsets, not causal, buckets, max_distance)
     assert torch.equal(positions.bucket(offsets), expected)
