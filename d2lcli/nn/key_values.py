@@ -65,11 +65,12 @@ class KeyValues:
             kept[:, targets] = kept[:, sources]
             return
         # Row by row, since an index goes from number to number: that takes four times as long.
+        places = targets.tolist()
         rows = [kept[:, row] for row in sources.tolist()]
-        if bool(torch.isin(sources, targets).any()):
+        if not set(places).isdisjoint(sources.tolist()):
             rows = [row.clone() for row in rows]
-        for target, row in zip(targets.tolist(), rows):
-            kept[:, target].copy_(row)
+        for place, row in zip(places, rows):
+            kept[:, place].copy_(row)
 
     def _copy(self, capacity: int) -> Tensor:
         shape = list(self._room.shape)

@@ -129,7 +129,7 @@ def test_results_of_lower_rungs_help_to_choose() -> None:
         assert config is not None
         value = branin(config)
         trials.append(Trial(number, config, {0: 1.1 * value + 5} | ({1: value} if number % 7 == 0 else {})))
-    assert min(branin(trial.config) for trial in trials) < 0.5
+    assert min(branin(trial.config) for trial in trials) < 1.0  # random: 1.7
 
 
 def test_mixed_spaces_are_searched() -> None:

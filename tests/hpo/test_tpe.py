@@ -94,9 +94,9 @@ def regret(make: Callable[[Space, int], Suggest], seeds: Sequence[int]) -> float
 
 
 def test_on_branin_it_is_better_than_random_draws() -> None:
-    """A median over 15 seeds; of random draws, measured elsewhere, .84."""
-    found = regret(lambda space, seed: tpe(space, seed=seed), range(15))
-    assert found < 0.45 < regret(lambda space, seed: random(space, seed), range(15)) + 0.15
+    """Medians over 40 seeds of the regret after 50 trials."""
+    found = regret(lambda space, seed: tpe(space, seed=seed), range(40))
+    assert found < 0.35 and found < 0.7 * regret(lambda space, seed: random(space, seed), range(40))
 
 
 def test_the_first_trials_are_those_of_random_search() -> None:

@@ -3,164 +3,30 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from math import ceil
 
 import pytest
 from simulated import CASES, ETA, LEVELS, R_MAX, SETTINGS, Line, numbered, reports, run, violations
+from wrong_searches import (
+    Plain,
+    RoundsUp,
+    StopsTheFirst,
+    TooEarly,
+    TooLate,
+    TooMany,
+    WorstOfAll,
+    search_of,
+    search_of_wrong,
+)  # fmt: skip
 
 from d2lcli.hpo.asha import Stopping, asha
-from d2lcli.hpo.events import Event, Job
+from d2lcli.hpo.events import Event
 from d2lcli.hpo.random import random
-from d2lcli.hpo.search import Bracket, Search, Suggest
+from d2lcli.hpo.search import Search
 from d2lcli.hpo.simulation import Outcome, Synth, simulate
-from d2lcli.hpo.successive_halving import Rounds
-from d2lcli.hpo.trace import Brackets, Clock, check_trace
+from d2lcli.hpo.successive_halving import Rounds, successive_halving
+from d2lcli.hpo.trace import Brackets, Clock, brackets_of, check_trace
 
 TRIALS = 120
-
-
-class Plain:
-    """Asynchronous successive halving in the plainest way: each decision sorts all.  Wrong ones change a line."""
-
-    first = 0
-
-    def __init__(self, rungs: int) -> None:
-        self.values: list[dict[int, float]] = [{} for _ in range(rungs)]
-        self.gone: list[set[int]] = [set() for _ in range(rungs)]
-        self.order = list(reversed(range(rungs - 1)))
-
-    def start(self, trial: int, rung: int) -> None:
-        if rung:
-            self.gone[rung - 1].add(trial)
-
-    def report(self, trial: int, rung: int, value: float) -> None:
-        self.values[rung][trial] = value
-
-    def fail(self, trial: int, rung: int) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def promotable(self) -> tuple[int, int] | None:
-        for rung in self.order:
-            for trial in self.best(rung):
-                if trial not in self.gone[rung]:
-                    return trial, rung + 1
-        return None
-
-    def best(self, rung: int) -> list[int]:
-        ranked = sorted(self.entries(rung), key=lambda trial: (self.score(trial, rung), trial))
-        return ranked[: self.places(len(ranked))]
-
-    def entries(self, rung: int) -> list[int]:
-        return list(self.values[rung])
-
-    def score(self, trial: int, rung: int) -> float:
-        return self.values[rung][trial]
-
-    def places(self, count: int) -> int:
-        return count // ETA
-
-
-class WrongSign(Plain):
-    def score(self, trial: int, rung: int) -> float:
-        return -super().score(trial, rung)
-
-
-class RoundsUp(Plain):
-    def places(self, count: int) -> int:
-        return ceil(count / ETA)
-
-
-class FromBelow(Plain):
-    """Serves the lowest rung first."""
-
-    def __init__(self, rungs: int) -> None:
-        super().__init__(rungs)
-        self.order = list(range(rungs - 1))
-
-
-class ThoseWhoRest(Plain):
-    """Takes the best of those who rest, not of all who came."""
-
-    def entries(self, rung: int) -> list[int]:
-        return [trial for trial in self.values[rung] if trial not in self.gone[rung]]
-
-
-class Twice(Plain):
-    """Lets every trial go on twice from where it rests."""
-
-    def __init__(self, rungs: int) -> None:
-        super().__init__(rungs)
-        self.once: set[tuple[int, int]] = set()
-
-    def start(self, trial: int, rung: int) -> None:
-        if (trial, rung) in self.once:
-            super().start(trial, rung)
-        self.once.add((trial, rung))
-
-
-class OneRung(Plain):
-    """Halves at the first rung only."""
-
-    def __init__(self, rungs: int) -> None:
-        super().__init__(rungs)
-        self.order = [0]
-
-
-class Barrier(Plain):
-    """Waits until nine more have come."""
-
-    def best(self, rung: int) -> list[int]:
-        return super().best(rung) if len(self.values[rung]) % 9 == 0 else []
-
-
-class LastOnes(Plain):
-    """Compares with the last eta that came."""
-
-    def entries(self, rung: int) -> list[int]:
-        return list(self.values[rung])[-ETA:]
-
-
-class BestOfAnyRung(Plain):
-    """Compares the best that trials ever had."""
-
-    def score(self, trial: int, rung: int) -> float:
-        return min(values[trial] for values in self.values if trial in values)
-
-
-class FailuresFirst(Plain):
-    """Sorts NaN before all numbers."""
-
-    def fail(self, trial: int, rung: int) -> None:
-        self.values[rung][trial] = -float("inf")
-
-
-class Idles(Search):
-    """Leaves a worker without a job."""
-
-    def next(self) -> Job | None:
-        return super().next() if self.running < 3 else None
-
-
-def search_of(kind: Callable[[int], Bracket], suggest: Suggest, trials: int | None = None) -> Search:
-    return Search(suggest, LEVELS, lambda trial: 0, lambda number: kind(len(LEVELS)), trials)
-
-
-def search_of_wrong(name: str, suggest: Suggest) -> Search:
-    if name == "idles":
-        return Idles(suggest, LEVELS, lambda trial: 0, lambda number: Plain(len(LEVELS)))
-    if name == "linear":
-        return Search(suggest, [1, 21, 41, 61, 81], lambda trial: 0, lambda number: Plain(5))
-    return search_of(Plain if name == "from_scratch" else WRONG[name], suggest)
-
-
-WRONG: dict[str, type[Plain]] = {
-    "sign": WrongSign, "rounds_up": RoundsUp, "from_below": FromBelow, "those_who_rest": ThoseWhoRest,
-    "twice": Twice, "one_rung": OneRung, "barrier": Barrier, "last_ones": LastOnes,
-    "best_of_any_rung": BestOfAnyRung, "failures_first": FailuresFirst,
-}  # fmt: skip
 
 
 def check(name: str, setting: str, seed: int) -> list[str]:
@@ -374,47 +240,6 @@ def test_equal_values_may_go_on_in_any_order(first: int, second: int) -> None:
     assert "C5: a new trial begins while trial" in said([*three, *job(first, 1), *six, *job(6)])
 
 
-class TooLate(Stopping):
-    """Lets those go on that are among the best later."""
-
-    def promotable(self) -> tuple[int, int] | None:
-        for rung in range(len(self._rungs) - 1):
-            trial = self._rungs[rung].promotable()
-            if trial is not None:
-                self._rungs[rung].take(trial)
-                return trial, rung + 1
-        return None
-
-
-class StopsTheFirst(Stopping):
-    """Keeps strictly to floor(n / eta), so that the first trials all stop."""
-
-    def report(self, trial: int, rung: int, value: float) -> None:
-        self._best[rung] = -float("inf")
-        super().report(trial, rung, value)
-
-
-class TooEarly(Rounds):
-    """Goes on when half of the round is there."""
-
-    def report(self, trial: int, rung: int, value: float) -> None:
-        self._failed += 1
-        super().report(trial, rung, value)
-
-
-class TooMany(Rounds):
-    """Has a place more in each round."""
-
-    def __init__(self, size: int, rungs: int, eta: float) -> None:
-        super().__init__(size + 3, rungs, eta)
-        self._due = size
-
-
-class WorstOfAll(Rounds):
-    def report(self, trial: int, rung: int, value: float) -> None:
-        super().report(trial, rung, -value)
-
-
 def outcome_of(search: Search) -> Outcome:
     return simulate(search, Synth(), 4, until=4 * R_MAX)
 
@@ -433,6 +258,15 @@ def test_wrong_rounds_are_found(kind: type[Rounds]) -> None:
         outcome_of(search).events, LEVELS, ETA, Brackets("rounds", lambda trial: trial // 27, size=lambda _: 27)
     )
     assert any(": C2: " in line for line in found)
+
+
+def test_brackets_are_read_from_a_config_as_the_search_reads_it() -> None:
+    node = {"name": "successive_halving", "r_min": 1, "eta": 3, "budget": None}
+    assert brackets_of(node, LEVELS, None).size(0) == 81
+    shorter = successive_halving(numbered, 81, budget=648)  # 81 trials in rounds of 162: the first rung is 2
+    found = brackets_of(node | {"budget": 648}, shorter.levels, None)
+    assert check_trace(simulate(shorter, Line(), 3).events, shorter.levels, 3, found, trials=81, done=True) == []
+    assert brackets_of({"name": "random"}, [81], None).variant == "promotion"
 
 
 def test_three_thousand_trials_are_checked_within_a_second() -> None:
