@@ -154,7 +154,7 @@ def test_what_the_loss_does_not_show_is_refused(tmp_path: Path, key: str) -> Non
 
 def test_a_model_in_parts_is_refused(tmp_path: Path) -> None:
     done = d2l("train", *LINEAR, "strategy=fsdp", "--run-dir", tmp_path / "run")
-    assert done.returncode == 2 and "strategy: optim=lbfgs needs the whole model" in done.stderr, done.stderr
+    assert done.returncode == 2 and "'lbfgs' needs all weights in one process" in done.stderr, done.stderr
 
 
 def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
