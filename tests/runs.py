@@ -98,16 +98,16 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let SIGTERM arrive while update number `step` is computed, once."""
-    update: Callable[[Trainer, bool], None] = Trainer._update
+    """Let SIGTERM arrive at the end of update number `step`, once."""
+    count: Callable[[Trainer], int] = Trainer._wishes
 
-    def interrupted(self: Trainer, measure: bool) -> None:
+    def interrupted(self: Trainer) -> int:
         if self.at.step == step:
-            monkeypatch.setattr(Trainer, "_update", update)
+            monkeypatch.setattr(Trainer, "_wishes", count)
             signals.state.requested = signal.SIGTERM
-        update(self, measure)
+        return count(self)
 
-    monkeypatch.setattr(Trainer, "_update", interrupted)
+    monkeypatch.setattr(Trainer, "_wishes", interrupted)
 
 
 def stop_in_evaluation(monkeypatch: pytest.MonkeyPatch, step: int) -> None:

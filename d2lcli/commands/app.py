@@ -281,8 +281,8 @@ def generate(
       d2l generate weights=DIR --prompt cheese --instruction "English to French:" --examples pairs.tsv --shots 3
       d2l generate weights=DIR --prompt "translate English to German: I am tired." decoder.beam_size=8
     """
-    from d2lcli.commands.generate import Asked
     from d2lcli.commands.generate import generate as body
+    from d2lcli.commands.generating.asked import Asked
 
     words = [run, *(overrides or [])]  # a run may stand after an override
     first = next((word for word in words if "=" not in word and not word.startswith("~")), None)

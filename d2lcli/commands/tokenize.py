@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from d2lcli.commands.generate import read_lines
+from d2lcli.commands.generating.asked import read_lines
 from d2lcli.errors import ConfigError, clean
 
 SHOWN = 20  # tokens of a vocabulary

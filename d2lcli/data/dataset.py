@@ -109,6 +109,8 @@ class Dataset:
         tokenizer: of a text, trained; None of other data.  Of pairs it is the target's.
         source_tokenizer: of the source sentences of pairs.
         test: examples for the last judgement, where the data set has some beside `val`.
+        counts: (V,) how often each token occurs in the training text; None where no task asks for it.
+        environment: what an agent acts in, as tables; None of other data.
     """
 
     name: str
@@ -123,6 +125,8 @@ class Dataset:
     tokenizer: Tokenizer | None = None
     source_tokenizer: Tokenizer | None = None
     test: Split | None = None
+    counts: Tensor | None = None
+    environment: Any = None
 
     def head(self, n: int) -> "Dataset":
         """The first `n` examples of each split."""

@@ -35,6 +35,7 @@ from d2lcli.training.parts import build_part, naming_key
 from d2lcli.training.precision import LossScaler, autocast
 from d2lcli.training.seeding import make_deterministic, seed_everything
 from d2lcli.training.transfer import Report, load
+from d2lcli.training.ways import Way, choose_way
 from d2lcli.training.weights import read_weights
 
 # The task for each kind of target of a text.
@@ -48,6 +49,7 @@ class Run:
     Attributes:
         module: what training calls: `model`, wrapped by the strategy and the compiler.
         schedule: update or epoch (see `interval`) -> learning rate.
+        way: how an update is made, see `d2lcli.training.ways`.
         accumulate: batches of an update; those of a whole pass for an optimizer that needs the whole gradient.
         decaying: the weights that penalties and `max_norm` are about: neither biases nor what norms learn.
         total_steps: updates of the whole run.
@@ -68,6 +70,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float]
     interval: str
+    way: Way
     accumulate: int
     decaying: list[Tensor]
     total_steps: int
@@ -110,6 +113,7 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
     check_task(task, values, dataset)
     with naming_key("task"):
         task.prepare(dataset.train.targets, dataset.num_outputs, device)
+    bind_task(task, dataset, device)
     precision = pick_precision(values["hardware"]["precision"], device, model)
     accumulate = _accumulate(values, len(train))
     per_epoch, total = count_updates(values, len(train))
@@ -133,6 +137,7 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
         optimizer=optimizer,
         schedule=build_schedule(values, total, per_epoch, strategy.data_size),
         interval=values["scheduler"]["interval"],
+        way=choose_way(values, task, precision=precision, accumulate=accumulate, grouped=strategy.grouped),
         accumulate=accumulate,
         decaying=strategy.parts(param_groups(model, 1.0)[0]["params"]),
         total_steps=total,
@@ -273,6 +278,13 @@ def build_task(values: Mapping[str, Any]) -> Any:
     options = {key: value for key, value in chosen.items() if key != "name"}
     loss = LOSSES.get(chosen["name"])
     return build_part(TASKS, dict(node) | {"loss": partial(loss, **options) if options else loss, "metrics": metrics})
+
+
+def bind_task(task: Any, dataset: Dataset, device: torch.device) -> None:
+    """Let a task take what it needs from the data set as a whole, where it has a place for it."""
+    if hasattr(task, "bind"):
+        with naming_key("task"):
+            task.bind(dataset, device)
 
 
 def check_task(task: Any, values: Mapping[str, Any], dataset: Dataset) -> None:

@@ -63,6 +63,8 @@ def evaluate_model(
     sums = torch.zeros(3, dtype=torch.float64, device=device)  # examples, loss, loss squared
     for metric in task.metrics.values():
         metric.reset(device)
+    if hasattr(task, "begin_evaluation"):
+        task.begin_evaluation()
     try:
         with torch.inference_mode():
             for batch in loader.batches(0):

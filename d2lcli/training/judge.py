@@ -11,6 +11,7 @@ from torch import nn
 from d2lcli.data.dataset import Dataset
 from d2lcli.parallel.single import single
 from d2lcli.training.build import (
+    bind_task,
     build_task,
     check_task,
     model_for,
@@ -65,6 +66,7 @@ def rebuild(path: Path, values: dict[str, Any], checkpoint: str = "best") -> Reb
     load_weights(model, snapshot.weights, snapshot)
     task = build_task(values)
     check_task(task, values, dataset)
+    bind_task(task, dataset, device)
     precision = pick_precision(values["hardware"]["precision"], device, model)
     cast = None if precision == "fp32" else autocast(device.type, precision)
     return Rebuilt(model, task, dataset, device, chosen, snapshot.step, cast)

@@ -9,8 +9,10 @@ from typing import Any
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
+from torch import Tensor
 
 from d2lcli.training.files import finite, naming, sync_directory
+from d2lcli.training.pictures import encode_png
 
 METRICS = "metrics.jsonl"
 
@@ -92,6 +94,14 @@ class Logbook:
         numbers = [(tag, float(value)) for tag, value in values.items() if isinstance(value, (int, float))]
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in numbers])
         self._record(Event(wall_time=time.time(), step=step, summary=summary))
+
+    def image(self, step: int, tag: str, image: Tensor) -> None:
+        """A picture for TensorBoard, uint8 (1 or 3, h, w)."""
+        channels, height, width = image.shape
+        encoded = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=encode_png(image))
+        self._record(
+            Event(wall_time=time.time(), step=step, summary=Summary(value=[Summary.Value(tag=tag, image=encoded)]))
+        )
 
     def _record(self, event: Event) -> None:
         self._records.write(event.SerializeToString())

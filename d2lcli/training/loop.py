@@ -9,14 +9,11 @@ import math
 import time
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor
 
 from d2lcli.data.loader import Loader
 from d2lcli.errors import NonFiniteError
-from d2lcli.optim.constraints import add_penalties, project_ball
 from d2lcli.parallel.single import local
 from d2lcli.training import nonfinite, signals
 from d2lcli.training.build import Run
@@ -24,10 +21,11 @@ from d2lcli.training.checkpoint import Checkpoints, all_finite
 from d2lcli.training.evaluate import Evaluation, Interrupted, evaluate_model
 from d2lcli.training.logbook import Logbook
 from d2lcli.training.meter import Meter
-from d2lcli.training.parts import naming_key
+from d2lcli.training.pictures import write_png
 from d2lcli.training.plan import Rest
 from d2lcli.training.progress import Progress, numbers
 from d2lcli.training.state import Position, capture
+from d2lcli.training.updates import Updates
 
 SAVE, STOP = 1, 2  # what signals ask for; beside STOP, the signal's number is shifted above the two
 
@@ -38,21 +36,6 @@ def _last_step(run: Run, rest: Rest | None) -> int:
         return run.total_steps
     updates = rest.amount * (run.steps_per_epoch if rest.unit == "epochs" else 1)
     return min(run.total_steps, max(1, round(updates)))
-
-
-def backward(loss: Tensor, one: Tensor) -> None:
-    """`loss.backward()` without the bookkeeping around it, a fifth of the time of a step of a small model.
-
-    Args:
-        loss: a scalar.
-        one: a scalar 1 of the same type and device, made once.
-    """
-    if loss.dtype != one.dtype:
-        loss.backward()  # type: ignore[no-untyped-call]
-        return
-    torch.autograd.Variable._execution_engine.run_backward(
-        (loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True
-    )
 
 
 class Trainer:
@@ -84,17 +67,10 @@ class Trainer:
         self.checkpoints, self.progress = checkpoints, progress
         self.at = position
         self.meter = Meter(run, position, logbook)
+        self.updates = Updates(run, position, self.meter, folder)
         self.values = run.values
-        self.on_cpu = run.device.type == "cpu"
         self.several = run.strategy.grouped
-        self.weighted = self.several or run.accumulate > 1
-        self.second_order = getattr(run.optimizer, "backward", None)  # where it needs more than the gradient
-        self.plain = not (self.weighted or run.autocast or run.scaler or self.second_order)
-        self.one = torch.ones((), device=run.device)
-        self.params = run.strategy.parts([each for each in run.model.parameters() if each.requires_grad])
         self.saved: tuple[int, ...] | None = position.mark if position.step else None
-        self.grad_norm: Tensor | None = None
-        self.rate = math.nan  # differs from every rate, so that the first one is set even where it is 0
         self.flags = 0
         self.rest_seconds = rest.amount if rest and rest.unit == "seconds" else math.inf
         self.last_step = _last_step(run, rest)
@@ -130,7 +106,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         """From the current batch to the end of the pass, or of the run."""
-        run, at, loader = self.run, self.at, self.run.train
+        run, at, loader, updates = self.run, self.at, self.run.train, self.updates
         accumulate, per_batch = run.accumulate, run.interval == "step"
         log_every, every = self.values["log_every"], self.values["checkpoint_every"]
         batches, total = len(loader), self.last_step
@@ -140,21 +116,21 @@ class Trainer:
             run.module.train()
         for layer in run.still:
             layer.eval()
-        self._set_rate(run.schedule(at.step if per_batch else at.epoch))
+        updates.set_rate(run.schedule(at.step if per_batch else at.epoch))
         for batch in loader.batches(at.epoch, at.batch):
             index = at.batch
             at.batch += 1
             last = at.batch == batches or accumulate == 1 or at.batch % accumulate == 0
-            self._backward(batch, index, last)
+            logs = last and (at.step + 1) % log_every == 0
+            updates.take(batch, index, last, logs)
             if not last:
                 continue
             at.step += 1
-            logs = at.step % log_every == 0
-            self._update(logs)
+            self.flags = self._agree(self._wishes())
             if logs:
                 self._log()
             if per_batch:
-                self._set_rate(run.schedule(at.step))
+                updates.set_rate(run.schedule(at.step))
             if time.perf_counter() >= next_tick:
                 self.progress.tick(at.step, self.meter.recent(), self.meter.speed())
                 next_tick = time.perf_counter() + self.progress.every
@@ -173,6 +149,7 @@ class Trainer:
         better = False
         if (due or self.done) and at.evaluated != at.step:
             better = self._judge(self._evaluate())
+            self._picture()
         if whole:
             at.epoch, at.batch = at.epoch + 1, 0
         every = self.values["checkpoint_every"]
@@ -181,98 +158,6 @@ class Trainer:
         self.flags = self._agree(self._wishes())
         if self.flags and not self.done:
             self._obey()
-
-    # One update.
-
-    def _backward(self, batch: tuple[Tensor, ...], index: int, last: bool) -> None:
-        """Forward and backward of one batch; the loss is checked before anything depends on it."""
-        run = self.run
-        if self.plain:
-            loss = run.task.train_loss(run.module, batch)
-            self._note(loss, batch, index)
-            backward(loss, self.one)
-            return
-        if run.strategy.drives:
-            with run.autocast() if run.autocast else nullcontext():
-                scale = run.scaler.value if run.scaler else 1.0
-                loss = run.strategy.step(run.task.train_loss, batch, self._weight(index) * scale)
-            self._note(loss, batch, index)
-            return
-        hold = nullcontext() if last else run.strategy.hold(run.module)
-        with hold:
-            with run.autocast() if run.autocast else nullcontext():
-                loss = run.task.train_loss(run.module, batch)
-            self._note(loss, batch, index)
-            if self.weighted:
-                loss = loss * self._weight(index)
-            if self.second_order:
-                with naming_key("optim"):
-                    self.second_order(loss)
-            else:
-                (run.scaler.scale(loss) if run.scaler else loss).backward()
-
-    def _note(self, loss: Tensor, batch: tuple[Tensor, ...], index: int) -> None:
-        """Add a loss to the running mean; on the CPU, where reading it costs nothing, refuse one that is not finite."""
-        size = self.run.train.local_size(index)
-        if self.on_cpu:
-            value = loss.item()
-            if not math.isfinite(value):
-                nonfinite.keep(self.folder, self.run, self.at, batch)
-                raise self._stopped(f"the loss is {value}", " before the update")
-            self.at.loss_sum += value * size
-            self.at.loss_count += size
-        else:  # nobody waits for the device: what it computed is read at the logging interval
-            self.meter.defer(loss.detach(), size, index)
-
-    def _weight(self, index: int) -> float:
-        """What a batch's mean loss counts in its update, so that the update is the mean over all its examples."""
-        loader, accumulate = self.run.train, self.run.accumulate
-        local = loader.local_size(index)
-        start = index - index % accumulate
-        group = range(start, min(start + accumulate, len(loader)))
-        total = sum(loader.global_size(other) for other in group)
-        strategy = self.run.strategy
-        return local * strategy.data_size * strategy.factor / total  # the strategy takes the mean over the parts
-
-    def _update(self, measure: bool) -> None:
-        """Unscale, add penalties, clip, step, project, average."""
-        run, values = self.run, self.values
-        if self.several:
-            run.strategy.collect()
-        if run.scaler is not None and self._agree(int(run.scaler.unscale_(self.params))):
-            run.scaler.update(True)
-            run.optimizer.zero_grad()
-            self.grad_norm = None  # not that of an update before
-        else:
-            if values["l1"] or values["l2"]:
-                add_penalties(run.decaying, values["l1"], values["l2"])
-            if values["clip_value"] is not None:
-                torch.nn.utils.clip_grad_value_(self.params, values["clip_value"])
-            if values["clip_norm"] is not None:
-                self.grad_norm = self._norm()
-                torch.nn.utils.clip_grads_with_norm_(self.params, values["clip_norm"], self.grad_norm)
-            elif measure:
-                self.grad_norm = self._norm()
-            run.optimizer.step()
-            run.optimizer.zero_grad()
-            if values["max_norm"] is not None:
-                project_ball(run.decaying, values["max_norm"], run.strategy.norm if self.several else None)
-            if run.scaler is not None:
-                run.scaler.update(False)
-            if run.ema is not None:
-                run.ema.update()
-        self.flags = self._agree(self._wishes()) if self.several else self._wishes()
-
-    def _norm(self) -> Tensor:
-        """The norm of the whole gradient."""
-        used = [part for part in self.params if part.grad is not None]
-        return self.run.strategy.norm(used, [cast(Tensor, part.grad) for part in used])
-
-    def _set_rate(self, rate: float) -> None:
-        if rate != self.rate:
-            self.rate = rate
-            for group in self.run.optimizer.param_groups:
-                group["lr"] = rate * group.get("lr_mult", 1.0)
 
     # Signals.
 
@@ -335,6 +220,17 @@ class Trainer:
         )
         return better
 
+    def _picture(self) -> None:
+        """Keep what the task draws of its model, in `samples/` and in TensorBoard."""
+        draw = getattr(self.run.task, "picture", None)
+        if draw is None or self.meter.logbook is None:
+            return
+        averaged = self.run.ema.swap(self.run.model) if self.run.ema else nullcontext()
+        with averaged, torch.no_grad():
+            image = draw(self.run.model)
+        write_png(self.folder / "samples" / f"step-{self.at.step:08d}.png", image)
+        self.meter.logbook.image(self.at.step, "samples", image)
+
     def monitor(self) -> tuple[str, bool]:
         """The value that decides which checkpoint is best, and whether larger is better."""
         task, name = self.run.task, self.values["monitor"]
@@ -350,10 +246,11 @@ class Trainer:
         loss = self.meter.close_interval()
         if not math.isfinite(loss):  # that of another process, which has kept its batch
             raise self._stopped(f"the loss is {loss}")
-        values = {"loss": loss, "lr": self.rate}
-        if self.grad_norm is not None:
-            values["grad_norm"] = float(self.grad_norm)
-        values |= getattr(self.run.task, "noted", {})  # what the last training loss consisted of
+        values = {"loss": loss, "lr": self.updates.rate}
+        if self.updates.grad_norm is not None:
+            values["grad_norm"] = float(self.updates.grad_norm)
+        noted = getattr(self.run.task, "noted", {})  # what the last training loss consisted of
+        values |= {name: float(value) for name, value in noted.items()}
         self.meter.row("train", values)
 
     # Saving.
@@ -390,4 +287,4 @@ class Trainer:
             raise self._stopped(f"the loss is {value} in batch {index} of epoch {epoch}")
 
     def _stopped(self, what: str, ending: str = "") -> NonFiniteError:
-        return nonfinite.error(self.folder, self.run, self.at.step, what, self.rate, ending)
+        return nonfinite.error(self.folder, self.run, self.at.step, what, self.updates.rate, ending)

@@ -118,16 +118,16 @@ def rows_so_far(folder: Path) -> list[str]:
 
 
 def test_the_folder_vanishes_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from d2lcli.training.loop import Trainer
+    from d2lcli.training.updates import Updates
 
-    update = Trainer._update
+    step = Updates._step
 
-    def removing(self: Trainer, measure: bool) -> None:
-        update(self, measure)
-        if self.at.step == 3:
+    def removing(self: Updates, measure: bool) -> bool:
+        if self.at.step == 2:
             (tmp_path / "run").rename(tmp_path / "elsewhere")
+        return step(self, measure)
 
-    monkeypatch.setattr(Trainer, "_update", removing)
+    monkeypatch.setattr(Updates, "_step", removing)
     with pytest.raises((OSError, D2LError)) as caught:
         train(tmp_path / "run", *WORDS)
     assert str(tmp_path / "run") in str(caught.value)

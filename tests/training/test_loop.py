@@ -17,8 +17,8 @@ from d2lcli.data.loader import Loader
 from d2lcli.errors import ConfigError
 from d2lcli.registry import DATASETS, MODELS
 from d2lcli.training import build
-from d2lcli.training.loop import backward
 from d2lcli.training.precision import LossScaler
+from d2lcli.training.updates import backward
 
 WHOLE = ("data.batch_size=40", "log_every=1")  # one batch is the whole data: no order matters
 

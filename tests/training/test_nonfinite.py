@@ -16,7 +16,7 @@ from d2lcli.data.dataset import Dataset
 from d2lcli.errors import NonFiniteError
 from d2lcli.registry import DATASETS
 from d2lcli.training import build
-from d2lcli.training.loop import Trainer
+from d2lcli.training.updates import Updates
 
 
 @pytest.fixture
@@ -62,13 +62,13 @@ def test_a_loss_that_a_device_computes_is_found_at_the_logging_interval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU, where nobody waits for a loss: the batch is found again by its position."""
-    original = Trainer.__init__
+    original = Updates.__init__
 
-    def patient(self: Trainer, *args: Any, **kwargs: Any) -> None:
+    def patient(self: Updates, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         self.on_cpu = False
 
-    monkeypatch.setattr(Trainer, "__init__", patient)
+    monkeypatch.setattr(Updates, "__init__", patient)
     with pytest.raises(NonFiniteError, match=r"step 5: the loss is (nan|inf) in batch \d of epoch 0") as caught:
         train(tmp_path / "run", *LINEAR, "log_every=5")
     assert "nonfinite" in caught.value.hint
@@ -79,13 +79,13 @@ def test_a_loss_that_a_device_computes_is_found_at_the_logging_interval(
 
 def test_losses_that_are_read_late_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path / "at-once", *MLP)
-    original = Trainer.__init__
+    original = Updates.__init__
 
-    def patient(self: Trainer, *args: Any, **kwargs: Any) -> None:
+    def patient(self: Updates, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
         self.on_cpu = False
 
-    monkeypatch.setattr(Trainer, "__init__", patient)
+    monkeypatch.setattr(Updates, "__init__", patient)
     train(tmp_path / "late", *MLP)
     rows = [
         [json.loads(line) | {"seconds": 0} for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
@@ -106,14 +106,15 @@ def test_a_rate_that_is_too_large(tmp_path: Path) -> None:
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An update that breaks the weights although the loss was finite."""
-    update = Trainer._update
+    step = Updates._step
 
-    def broken(self: Trainer, measure: bool) -> None:
-        update(self, measure)
-        if self.at.step == 10:
+    def broken(self: Updates, measure: bool) -> bool:
+        done = step(self, measure)
+        if self.at.step == 9:
             self.params[0].data.fill_(math.nan)
+        return done
 
-    monkeypatch.setattr(Trainer, "_update", broken)
+    monkeypatch.setattr(Updates, "_step", broken)
     with pytest.raises(NonFiniteError, match="the weights are not finite"):
         train(tmp_path / "run", *MLP)
     assert newest(tmp_path / "run").name == "step-00000005"

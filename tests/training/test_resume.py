@@ -15,8 +15,8 @@ from torch import nn
 from d2lcli.errors import CheckpointError
 from d2lcli.registry import MODELS
 from d2lcli.training import build, seeding, signals
-from d2lcli.training.loop import Trainer
 from d2lcli.training.precision import LossScaler
+from d2lcli.training.updates import Updates
 
 
 def tiny_norm_net(num_classes: int = 10, dropout: float = 0.2) -> nn.Module:
@@ -144,15 +144,15 @@ def test_a_signal_from_outside(whole: Whole, tmp_path: Path, monkeypatch: pytest
     """A real SIGTERM and the real handler; then one more in the resumed run, and a SIGUSR1 that only saves."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, and a run then leaves it so
     signals.install()
-    original = Trainer._update
+    original = Updates._step
     sent = {2: signal.SIGTERM, 4: signal.SIGUSR1, 7: signal.SIGHUP}
 
-    def with_signal(self: Trainer, measure: bool) -> None:
-        if number := sent.pop(self.at.step, None):
+    def with_signal(self: Updates, measure: bool) -> bool:
+        if number := sent.pop(self.at.step + 1, None):
             os.kill(os.getpid(), number)
-        original(self, measure)
+        return original(self, measure)
 
-    monkeypatch.setattr(Trainer, "_update", with_signal)
+    monkeypatch.setattr(Updates, "_step", with_signal)
     stopped(tmp_path / "run", "everything")
     with pytest.raises(signals.Stopped) as second:
         resume(tmp_path / "run")
