@@ -189,6 +189,12 @@ def open_study(storage: Storage, name: str, folder: Path, spec: Spec | None, *, 
     if spec is not None:
         _compare(name, before, spec)
     elif trials is not None and trials != before.trials:
+        if "successive_halving" in (before.search["name"], before.search.get("variant")):
+            raise ConfigError(
+                f"--trials {trials}: the rounds of study '{clean(name, 80)}' are made for its number of trials, "
+                f"{before.trials or 'that of its rungs'}; with another the best would go on by other rules",
+                f"begin another study: --study NAME --trials {trials}",
+            )
         before = replace(before, trials=trials)
         build_search(before)
         with log.locked():

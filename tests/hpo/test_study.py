@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from memory_log import Log, Shared
 
+from d2lcli.errors import ConfigError
 from d2lcli.hpo import results
 from d2lcli.hpo.events import Event
 from d2lcli.hpo.plan import Spec, make_spec
-from d2lcli.hpo.study import Study
+from d2lcli.hpo.storage import open_storage
+from d2lcli.hpo.study import Study, open_study
 
 
 def spec(*words: str, **fields: Any) -> Spec:
@@ -131,3 +133,17 @@ def test_incumbents_are_the_reports_that_were_the_best_so_far(mode: str, expecte
         assert start is not None
         study.report(start, value, 1)
     assert [row["value"] for row in results.summarise(study, "done")["incumbents"]] == expected
+
+
+@pytest.mark.parametrize("search", ["successive_halving", "hyperband"])
+def test_rounds_are_not_made_for_more_trials_afterwards(search: str, tmp_path: Path) -> None:
+    """Who goes on in a round is decided by its size; asha has no rounds, and takes more."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'hpo.db'}", say=print)
+    for name in (search, "asha"):
+        words = ["model=softmax_regression", "optim.lr=tag(log,interval(1e-3,1))", "epochs=9"]
+        open_study(storage, name, tmp_path, make_spec(words, search=name, trials=9))
+    assert open_study(storage, "asha", tmp_path, None, trials=11).spec.trials == 11
+    with pytest.raises(ConfigError, match="--trials 11: the rounds of study") as caught:
+        open_study(storage, search, tmp_path, None, trials=11)
+    assert "--trials 11" in caught.value.hint
+    assert open_study(storage, search, tmp_path, None).spec.trials == 9
