@@ -1,11 +1,17 @@
 """What all rooms share: slow tests wait for `-m slow`, and the tests' own process keeps its signal handlers."""
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from d2lcli.training import signals
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of `pytest -n 2` share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "D2L_MEETING", "D2L_LAUNCHED", "D2L_DATA")
 

@@ -27,7 +27,7 @@ class Study:
         mode: whether that is small (min) or large (max); null is what the metric says.
         resource: what a rung counts: epochs, steps or seconds; null is what the run's length counts.
         max_failures: the search ends when so many trials in a row have failed.
-        max_attempts: a trial is given up when so many of its workers were lost.
+        max_attempts: a trial is given up when so many of its workers died one after the other at the same place.
     """
 
     metric: str | None = None

@@ -128,6 +128,7 @@ def _look_after(slots: Sequence[Slot], study: Study, storage: str, name: str, sa
         worked = any(event.worker == slot.worker and event.kind != "start" for event in study.events)
         slot.deaths = 1 if worked else slot.deaths + 1
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        study.died(slot.worker, how)
         if slot.deaths >= MOST_DEATHS:
             raise WorkerLostError(
                 f"worker {slot.number} {how}, time {slot.deaths} without a result", f"see {_log_path(study, slot)}"

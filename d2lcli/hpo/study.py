@@ -3,6 +3,7 @@
 "Decide and claim" happens under the study's lock: read what is new, fold it in, ask the search, write down who does it.
 """
 
+import os
 import socket
 import time
 from dataclasses import asdict, replace
@@ -16,6 +17,7 @@ from d2lcli.hpo.search import Trial
 from d2lcli.hpo.storage import Log, Storage
 
 LOST = "its worker was lost"
+DIED = "its worker died"
 
 
 class Study:
@@ -38,7 +40,7 @@ class Study:
         self.running: dict[int, Event] = {}
         self.reasons: dict[int, str] = {}  # of trials that failed
         self._in_a_row = 0
-        self._losses: dict[int, int] = {}
+        self._deaths: dict[int, tuple[str, int]] = {}  # how workers died at a trial, and how often alike
 
     @property
     def trials(self) -> list[Trial]:
@@ -123,18 +125,40 @@ class Study:
             self._append(event, last=last)
         return True
 
+    def died(self, worker: str, how: str) -> None:
+        """A process of this machine has died at its job; a trial whose workers die where the last one did is given up.
+
+        Only whoever has started a worker knows that it died alone.  When a whole search is killed, its workers die with
+        it, and no trial is to blame.
+
+        Args:
+            worker: its name.
+            how: in words.
+        """
+        with self.log.locked():
+            self.catch_up()
+            for start in [start for start in self.running.values() if start.worker == worker]:
+                reason = f"{DIED} {progress(self.run_folder(start.trial))}: it {how}"
+                before, times = self._deaths.get(start.trial, ("", 0))
+                times = times + 1 if before == reason else 1
+                given_up = times >= self.spec.max_attempts
+                self._end_lost(
+                    start, "fail" if given_up else "release", reason + (f", time {times}" if given_up else "")
+                )
+
     def _give_back_lost(self) -> None:
-        """Release the jobs of workers that are dead; a trial that kills its workers is given up."""
+        """Release the jobs of workers that are gone."""
         lost = set(self.log.lost()) if self.running else set()
         for start in [start for start in self.running.values() if start.worker in lost]:
-            given_up = self._losses.get(start.trial, 0) + 1 >= self.spec.max_attempts
-            self._append(
-                Event(
-                    "fail" if given_up else "release", start.trial, start.rung, start.resource,
-                    worker=start.worker, time=time.time(), attempt=start.attempt,
-                    reason=f"{LOST}, time {self.spec.max_attempts}" if given_up else LOST,
-                )
-            )  # fmt: skip
+            self._end_lost(start, "release", LOST)
+
+    def _end_lost(self, start: Event, kind: Any, reason: str) -> None:
+        self._append(
+            Event(
+                kind, start.trial, start.rung, start.resource,
+                worker=start.worker, time=time.time(), attempt=start.attempt, reason=reason,
+            )
+        )  # fmt: skip
 
     def _append(self, event: Event, *, last: bool = False) -> None:
         self.log.append(event, last=last)
@@ -153,8 +177,15 @@ class Study:
             self._in_a_row += 1
         elif event.kind == "report":
             self._in_a_row = 0
-        elif event.reason == LOST:
-            self._losses[event.trial] = self._losses.get(event.trial, 0) + 1
+        elif event.reason.startswith(DIED):
+            before, times = self._deaths.get(event.trial, ("", 0))
+            self._deaths[event.trial] = (event.reason, times + 1 if before == event.reason else 1)
+
+
+def progress(folder: Path) -> str:
+    """How far a run has come, or the runs of its folds, in words: the same words mean that nothing was gained."""
+    found = [os.readlink(path) for path in sorted(folder.glob("**/checkpoints/last"))]
+    return f"after {', '.join(found)}" if found else "before its first checkpoint"
 
 
 def worker_name(number: int) -> str:
