@@ -1,11 +1,11 @@
-"""Which pieces WordPiece learns: merges by the likelihood of the corpus (Schuster and Nakajima, 2012)."""
+"""Which pieces WordPiece learns: merges by the likelihood of the corpus (Schuster and Nakajima, 2012), or by counts."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from d2lcli.data.tokenizers.merging import Pair, Words
+from d2lcli.data.tokenizers.merging import Pair, Words, commonest_merges
 
 INSIDE = "##"  # at the front of a piece that does not begin a word
 
@@ -13,6 +13,14 @@ INSIDE = "##"  # at the front of a piece that does not begin a word
 def joined(pair: Pair) -> str:
     """The piece that two neighbours make."""
     return pair[0] + pair[1].removeprefix(INSIDE)
+
+
+def commonest_pieces(words: Words, room: int, min_freq: int, banned: Sequence[str] = ()) -> list[str]:
+    """New pieces by merging the commonest pair each time, as in byte-pair encoding; see `likeliest_pieces`.
+
+    So the library `tokenizers` trains WordPiece, and common words become pieces of their own.
+    """
+    return [joined(pair) for pair in commonest_merges(words, room, min_freq, banned, joined)]
 
 
 def likeliest_pieces(words: Words, room: int, min_freq: int, banned: Sequence[str] = ()) -> list[str]:

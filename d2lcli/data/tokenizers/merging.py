@@ -97,7 +97,18 @@ def merged(symbols: Sequence[str], pair: Pair, joined: str) -> list[str]:
     return found
 
 
-def commonest_merges(words: Words, room: int, min_freq: int, banned: Sequence[str] = ()) -> list[Pair]:
+def concatenated(pair: Pair) -> str:
+    """Both symbols, one behind the other."""
+    return pair[0] + pair[1]
+
+
+def commonest_merges(
+    words: Words,
+    room: int,
+    min_freq: int,
+    banned: Sequence[str] = (),
+    join: Callable[[Pair], str] = concatenated,
+) -> list[Pair]:
     """The pairs to merge, in order: always the commonest, of several the one seen first.
 
     The heap holds each pair with a count and a place that may be out of date, but never too bad, as a pair becomes
@@ -108,6 +119,7 @@ def commonest_merges(words: Words, room: int, min_freq: int, banned: Sequence[st
         room: new tokens at the most.
         min_freq: occurrences that a pair needs.
         banned: what no pair may be joined to.
+        join: the symbol that two neighbours make.
     """
     heap = [(-count, -1, -1, pair) for pair, count in words.counts.items()]
     heapify(heap)
@@ -116,7 +128,7 @@ def commonest_merges(words: Words, room: int, min_freq: int, banned: Sequence[st
     while heap and len(made) < room:
         entry = heappop(heap)
         pair, count = entry[3], words.counts.get(entry[3], 0)
-        joined = "".join(pair)
+        joined = join(pair)
         if count < min_freq or joined in banned:
             continue
         now = (-count, *words.first(pair), pair)

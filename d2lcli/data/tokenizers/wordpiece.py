@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from d2lcli.data.tokenizers.base import OURS, is_count
-from d2lcli.data.tokenizers.likelihood import INSIDE, likeliest_pieces
+from d2lcli.data.tokenizers.likelihood import INSIDE, commonest_pieces, likeliest_pieces
 from d2lcli.data.tokenizers.merging import Words
 from d2lcli.data.tokenizers.parting import CHUNKS, words_of
 from d2lcli.data.tokenizers.subwords import SubwordTokenizer
@@ -16,6 +16,7 @@ from d2lcli.errors import DataError, clean
 LONGEST_LEARNT = 100  # characters of a word; BERT knows no longer ones
 CLOSE = ".?!,"  # what BERT's tokenizer puts no space before, when it decodes
 Rule = Literal["d2l", "bert"]
+Score = Literal["likelihood", "frequency"]
 
 
 class WordPieceTokenizer(SubwordTokenizer):
@@ -30,7 +31,7 @@ class WordPieceTokenizer(SubwordTokenizer):
         min_freq: a character or a pair that occurs less often is left out.
         reserved: see Tokenizer.
         lower: drop capitals and accents.
-        rule: see `wordpiece`.
+        rule, score: see `wordpiece`.
 
     Raises:
         ValueError: a value out of range.
@@ -46,9 +47,10 @@ class WordPieceTokenizer(SubwordTokenizer):
         reserved: Sequence[str] = (),
         lower: bool = True,
         rule: Rule = "d2l",
+        score: Score = "likelihood",
     ) -> None:
         super().__init__(min_freq, reserved)
-        self.vocab_size, self.lower, self.rule = vocab_size, lower, rule
+        self.vocab_size, self.lower, self.rule, self.score = vocab_size, lower, rule, score
         self._known: tuple[Vocabulary, _Known] | None = None
         self._room()
 
@@ -94,7 +96,8 @@ class WordPieceTokenizer(SubwordTokenizer):
             if len(word) <= LONGEST_LEARNT and alphabet.issuperset(characters(word))
         }  # fmt: skip
         room = self._room() - len(alphabet)
-        found = likeliest_pieces(Words(known, characters), room, self.min_freq, self.special)
+        learn = likeliest_pieces if self.score == "likelihood" else commonest_pieces
+        found = learn(Words(known, characters), room, self.min_freq, self.special)
         return self._counted(words, alphabet.union(found))
 
     def _alphabet(self, words: Mapping[str, int]) -> set[str]:
@@ -178,6 +181,7 @@ def wordpiece(
     reserved: Sequence[str] = (),
     lower: bool = True,
     rule: Rule = "d2l",
+    score: Score = "likelihood",
 ) -> WordPieceTokenizer:
     """WordPiece, to be trained or loaded.
 
@@ -188,11 +192,14 @@ def wordpiece(
         lower: drop capitals and accents, as BERT's uncased models do.
         rule: bert: as BERT's published tokenizers in what differs from ours: control characters part no words, words of
             more than 100 characters are unknown, and no space stands before . ? ! and , in what is decoded.
+        score: which pair is merged next.  likelihood: the one with the greatest c(ab) / (c(a) c(b)), as in the paper,
+            which spends pieces on rare neighbours and leaves common words in parts; frequency: the commonest, as the
+            library `tokenizers` does.
 
     Raises:
         ValueError: a value out of range.
     """
-    return WordPieceTokenizer(vocab_size, min_freq, reserved, lower, rule)
+    return WordPieceTokenizer(vocab_size, min_freq, reserved, lower, rule, score)
 
 
 def characters(word: str) -> list[str]:

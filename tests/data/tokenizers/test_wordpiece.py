@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import d2lcli.data
-from d2lcli.data.tokenizers.likelihood import joined, likeliest_pieces
-from d2lcli.data.tokenizers.merging import Words
+from d2lcli.data.tokenizers.likelihood import commonest_pieces, joined, likeliest_pieces
+from d2lcli.data.tokenizers.merging import Words, merged
 from d2lcli.data.tokenizers.wordpiece import WordPieceTokenizer, characters, wordpiece
 from d2lcli.errors import DataError
 
@@ -63,6 +63,46 @@ def plain_pieces(counts: Counter[str], number: int) -> list[str]:
                     symbols[place : place + 2] = [joined(best)]
                 place += 1
     return list(pieces)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_commonest_pieces_in_step_with_counting_anew(seed: int) -> None:
+    source = random.Random(seed)
+    letters = "ab" if seed % 2 else "abcde"
+    counts = Counter("".join(source.choices(letters, k=source.randint(1, 12))) for _ in range(40))
+    words = [(characters(word), counts[word]) for word in sorted(counts, key=lambda word: (-counts[word], word))]
+    pieces: dict[str, None] = {}
+    while len(pieces) < 60:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for symbols, count in words:
+            for pair in pairwise(symbols):
+                pairs[pair] += count
+        if not pairs:
+            break
+        best = max(pairs, key=lambda pair: pairs[pair])  # of equal ones the first that was seen
+        pieces[joined(best)] = None
+        words = [(merged(symbols, best, joined(best)), count) for symbols, count in words]
+    assert commonest_pieces(Words(counts, characters), 60, 1) == list(pieces)
+
+
+def test_common_words_are_pieces_where_the_commonest_pair_is_merged(botchan: str) -> None:
+    """As the library's trainer: but for ties the same pieces; the paper's score leaves "the" in parts."""
+    tokenizers = pytest.importorskip("tokenizers")
+    ours = wordpiece(1500, min_freq=5, score="frequency")
+    ours.train([botchan])
+    model = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="<unk>"))
+    model.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=True)
+    model.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=1500, min_frequency=5, special_tokens=["<unk>"], show_progress=False
+    )
+    model.train_from_iterator([botchan], trainer)
+    theirs = {piece for piece in model.get_vocab() if len(piece.removeprefix("##")) > 1}  # it keeps every character
+    assert len(theirs) > 1300 and len(theirs - set(ours.tokens)) < 0.03 * len(theirs)
+    assert {"the", "that", "there", "##ing"} < set(ours.tokens)
+    paper = wordpiece(1500, min_freq=5)
+    paper.train([botchan])
+    assert len(ours.encode(botchan)) < 0.7 * len(paper.encode(botchan))
 
 
 @pytest.mark.parametrize("seed", range(30))
