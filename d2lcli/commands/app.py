@@ -243,7 +243,7 @@ def generate(
     ] = None,
     num: Annotated[
         int,
-        typer.Option("--num", min=1, help="Continuations or answers for each prompt, words for a gap, or functions."),
+        typer.Option("--num", min=1, help="Continuations or answers for a prompt, words for a gap, functions, images."),
     ] = 1,
     stop: Annotated[
         list[str] | None, typer.Option("--stop", metavar="TEXT", help="End before this text; may be repeated.")
@@ -268,7 +268,7 @@ def generate(
     ] = None,
     json_output: Json = False,
 ) -> Any:
-    """Let a model continue a text, translate, answer (T5), fill gaps (BERT, T5), or draw functions (a GP).
+    """Let a model continue a text, translate, answer (T5), fill gaps (BERT, T5), draw functions (GP) or images (GAN).
 
     \b
       d2l generate runs/lm --prompt "It was" decoder.temperature=0.7 decoder.max_tokens=200
@@ -277,6 +277,8 @@ def generate(
       d2l generate runs/transformer --prompt "I am tired." --attention attention.png
       d2l generate runs/bert --prompt "It was a <mask> day." --num 5
       d2l generate runs/t5 --prompt "It was a <extra_id_0> day."
+      d2l generate runs/textcnn --prompt "A gripping film." --prompt "Dull." --json
+      d2l generate runs/pairs --prompt "A man sleeps.\\tNobody is awake."
       d2l generate runs/gp --num 5 decoder=prior
       d2l generate weights=DIR --prompt cheese --instruction "English to French:" --examples pairs.tsv --shots 3
       d2l generate weights=DIR --prompt "translate English to German: I am tired." decoder.beam_size=8
@@ -349,6 +351,39 @@ def diagnose(
     first = next((word for word in words if "=" not in word and not word.startswith("~")), words[0])
     words.remove(first)
     return body(Path(first), words, checkpoint=checkpoint, batches=batches, plot=plot, json_output=json_output)
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Folders of runs, of studies or of cross-validations.", show_default=False
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="By default RUN/report.html; ./report.html for several."),
+    ] = None,
+    png: Annotated[bool, typer.Option("--png/--no-png", help="Also draw each curve into a PNG file beside it.")] = True,
+    open_browser: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Show runs in one HTML file: curves, best values, configs and their differences, samples, confusion matrices.
+
+    The file holds all that it shows, loads nothing and runs no script: send it, archive it, print it.  A run may still
+    be training.  A study is shown with its trials.  What other commands leave in a run's folder is shown, too.
+
+    \b
+      d2l report runs/lenet
+      d2l report runs/lenet runs/resnet18 --output lenet-resnet18.html
+      d2l report runs/hpo-lenet --no-png --open
+      d2l evaluate runs/lenet task.metrics='[accuracy,confusion_matrix]' --json > runs/lenet/evaluation.json
+      d2l diagnose runs/lenet --json > runs/lenet/diagnosis.json
+    """
+    from d2lcli.commands.report import report as body
+
+    body(runs, output=output, png=png, open_browser=open_browser, json_output=json_output)
 
 
 @app.command()

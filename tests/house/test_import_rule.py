@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "d2lcli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 PARTS = {"models", "optim", "data", "tasks", "parallel"}
-ENGINES = {"training", "diagnosis", "generation", "hpo", "hardware"}
+ENGINES = {"training", "diagnosis", "generation", "hpo", "hardware", "reporting"}
 GROUND = {"registry", "config"}
 ALLOWED = {
     "errors": set(),
@@ -23,6 +23,7 @@ ALLOWED = {
     "generation": {"errors", "registry", "config", "training", "nn", *PARTS},
     "hpo": {"errors", "registry", "config", "training", "nn", *PARTS},
     "hardware": {"errors", "registry", "config", "models", "nn"},
+    "reporting": {"errors", "registry", "config", "training"},
     "commands": {"errors", *GROUND, *ENGINES, "data"},
     "__main__": {"errors", "commands", *GROUND, *ENGINES},
     "__init__": {*GROUND, *ENGINES},

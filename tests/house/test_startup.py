@@ -33,7 +33,15 @@ def loaded(words: list[str]) -> tuple[int, list[str]]:
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["train", "--help"], ["--version"], ["data", "--help"], ["completion", "bash"], ["bench", "--help"]],
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["--version"],
+        ["data", "--help"],
+        ["completion", "bash"],
+        ["bench", "--help"],
+        ["report", "--help"],
+    ],
 )
 def test_help_imports_next_to_nothing(words: list[str]) -> None:
     assert loaded(words) == (0, [])
