@@ -1,12 +1,11 @@
-"""`d2l data`: its commands, their options and help; and what all commands share of these."""
+"""`d2l data`: its commands, their options and help."""
 
 from typing import Annotated
 
 import typer
 
+from d2lcli.commands.arguments import CONTEXT, Json
 from d2lcli.commands.suggestions import SuggestingGroup
-
-CONTEXT = {"help_option_names": ["--help", "-h"], "max_content_width": 110}
 
 data_app = typer.Typer(
     cls=SuggestingGroup,
@@ -16,7 +15,6 @@ data_app = typer.Typer(
     context_settings=CONTEXT,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of text for people.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; all where none is named.")]
 
 
