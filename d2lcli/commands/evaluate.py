@@ -84,8 +84,8 @@ def _interval(bounds: tuple[float, float] | None) -> str:
 
 
 def _print_matrix(name: str, rows: list[list[Any]]) -> None:
-    """Counts by true class (row) and predicted class (column)."""
+    """Counts by true class (row) and predicted class (column), or other rows of numbers."""
     width = max(len(f"{value:g}") for row in rows for value in row) + 1
-    print(f"  {name} (row: true class, column: predicted)")
+    print(f"  {name}" + (" (row: true class, column: predicted)" if name == "confusion_matrix" else ""))
     for row in rows:
         print("    " + "".join(f"{value:>{width}g}" for value in row))

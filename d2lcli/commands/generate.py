@@ -1,16 +1,24 @@
 """`d2l generate RUN`: what a run's model can make: texts, translations, functions, pictures."""
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from d2lcli.commands.generating import functions, images, labels, policies, texts, translations, words
 from d2lcli.commands.generating.asked import Asked
 from d2lcli.errors import ConfigError
 
 # What the models of these tasks make: a function of the run, its config, the decoder's words and the options.
-KINDS = {
-    "marginal_likelihood": "d2lcli.commands.generating.functions:draw",
+KINDS: dict[str, Callable[[Path, dict[str, Any], list[str], Asked], None]] = {
+    "classification": labels.label,
+    "gan": images.generate,
+    "glove": words.look_up,
+    "marginal_likelihood": functions.draw,
+    "policy_evaluation": policies.play,
+    "policy_iteration": policies.play,
+    "q_learning": policies.play,
+    "value_iteration": policies.play,
+    "word_embedding": words.look_up,
 }
 
 
@@ -26,8 +34,12 @@ def generate(run: Path | None, overrides: list[str], asked: Asked) -> None:
         ConfigError: a wrong key or prompt, or a run that cannot generate.
         CheckpointError: there is no such run or checkpoint.
     """
-    words = [word for word in overrides if word.partition("=")[0].partition(".")[0] == "decoder"]
-    others = [word for word in overrides if word not in words]
+    decoder = [word for word in overrides if word.partition("=")[0].partition(".")[0] == "decoder"]
+    others = [word for word in overrides if word not in decoder]
+    if run is None and (vectors := _word_vectors(others)) is not None:
+        _refuse("word_embedding", asked)
+        words.look_up_file(vectors, decoder, asked)
+        return
     if run is None:
         task, open_model = _published(others)
     else:
@@ -38,10 +50,9 @@ def generate(run: Path | None, overrides: list[str], asked: Asked) -> None:
         open_model = _opener(task, run, values, asked)
     _refuse(task, asked)
     if run is not None and task in KINDS:
-        module, _, name = KINDS[task].partition(":")
-        getattr(importlib.import_module(module), name)(run, values, words, asked)
+        KINDS[task](run, values, decoder, asked)
     else:
-        _texts(task, open_model, words, asked)
+        _texts(task, open_model, decoder, asked)
 
 
 def _refuse(task: str, asked: Asked) -> None:
@@ -68,6 +79,15 @@ def _opener(task: str, run: Path, values: dict[str, Any], asked: Asked) -> Calla
     return opened
 
 
+def _word_vectors(overrides: list[str]) -> Path | None:
+    """The text file of word vectors that `weights` names, by its ending."""
+    from d2lcli.training.origin import VECTORS
+
+    keys = [word.partition("=")[0] for word in overrides]
+    path = Path(overrides[0].partition("=")[2]).expanduser() if keys == ["weights"] else Path()
+    return path if path.suffix.lower() in VECTORS else None
+
+
 def _published(overrides: list[str]) -> tuple[str, Callable[[], Any]]:
     """The task of published weights, and what opens them."""
     from d2lcli.generation.published import find_published, open_published
@@ -79,14 +99,12 @@ def _published(overrides: list[str]) -> tuple[str, Callable[[], Any]]:
     return found.task, lambda: open_published(found)
 
 
-def _texts(task: str, open_model: Callable[[], Any], words: list[str], asked: Asked) -> None:
-    from d2lcli.commands.generating import texts, translations
-
+def _texts(task: str, open_model: Callable[[], Any], decoder: list[str], asked: Asked) -> None:
     if task == "masked_language_model":
-        texts.fill(open_model, words, asked)
+        texts.fill(open_model, decoder, asked)
     elif task == "sequence_to_sequence":
-        translations.translate(open_model, words, asked)
+        translations.translate(open_model, decoder, asked)
     elif task == "text_to_text":
-        texts.answer(open_model, words, asked)
+        texts.answer(open_model, decoder, asked)
     else:
-        texts.go_on(open_model, words, asked, "sampling" if task == "language_model" else "greedy")
+        texts.go_on(open_model, decoder, asked, "sampling" if task == "language_model" else "greedy")

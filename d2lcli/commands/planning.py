@@ -157,6 +157,8 @@ def trace_run(run: Run) -> list[Operation]:
     Raises:
         ValueError: they cannot be told without computing.
     """
+    if run.way != "loss":
+        raise ValueError("the task does not follow the gradient of one loss")
     if hasattr(run.optimizer, "backward"):
         raise ValueError("the optimizer decides how often it computes the gradient")
     batch = next(iter(run.train.batches(0, 0)))

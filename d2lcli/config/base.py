@@ -17,18 +17,23 @@ def shipped_config(command: str, chosen: Mapping[str, str | None]) -> Config:
     filed = {group: name for group, name in chosen.items() if name and conf_file(group, name)}
     composed, found = _hydra(command, tuple(sorted(filed.items())))
     values, choices = copy.deepcopy(composed), {**found, **chosen}
+    options: dict[str, dict[str, Any]] = {}
     for group, own in brought(choices).items():
-        choices[group] = choices[group] or own or None
+        if own and not choices[group]:
+            choices[group] = own
+            options |= _options(str(choices["model"]), group, own)
     documents = {group: choice_document(group, name) for group, name in choices.items() if name}
     for group in GROUPS:
         name = choices[group]
         node = {} if group in chosen and group not in filed else values.get(group) or {}
-        values[group] = {"name": name} | documents[group].values | node | {"name": name} if name else None
+        shipped = documents[group].values | options.get(group, {}) if name else {}
+        values[group] = {"name": name} | shipped | node | {"name": name} if name else None
     bundles = [documents[bundle] for bundle in BUNDLES if bundle in documents]
     for bundle in bundles:
         _restore(values, bundle, choices, documents)
     groups = [documents[group] for group in GROUPS if group in documents]
-    return Config(values, choices, layers=[root_document(command), *groups, *bundles])
+    model = Document(f"model/{choices['model']}", options)
+    return Config(values, choices, layers=[root_document(command), *groups, model, *bundles])
 
 
 def brought(choices: Mapping[str, str | None]) -> dict[str, str]:
@@ -43,6 +48,13 @@ def brought(choices: Mapping[str, str | None]) -> dict[str, str]:
     data = DATASETS.describe(choices["data"] or entry.data)
     regressing = bool(data.task) and entry.task == "classification" and entry.task not in data.tasks
     return entry.brings | {"task": data.task} if data.task in entry.also or regressing else entry.brings
+
+
+def _options(model: str, group: str, own: str) -> dict[str, dict[str, Any]]:
+    """What a model sets in a group whose choice is its own."""
+    entry = MODELS.describe(model)
+    chosen = entry.options.get(group, {}) if entry.brings[group] == own else {}
+    return {group: copy.deepcopy(dict(chosen))} if chosen else {}
 
 
 def _restore(

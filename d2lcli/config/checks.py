@@ -13,7 +13,11 @@ from d2lcli.registry.options import check_options, check_value, show
 from d2lcli.registry.signatures import Parameter
 
 TOKEN_TASKS = {"language_model", "masked_language_model", "sequence_to_sequence", "tagging", "question_answering"}
-OWN_TASKS = TOKEN_TASKS | {"marginal_likelihood"}  # that only the models made for them can do, and these nothing else
+TOKEN_TASKS |= {"word_embedding", "glove"}
+# Those that only the models made for them can do, and these nothing else.
+OWN_TASKS = TOKEN_TASKS | {"marginal_likelihood", "gan"}
+TABLE_TASKS = {"q_learning", "value_iteration", "policy_iteration", "policy_evaluation"}  # on tables of values
+TURNS = {"gan"}  # tasks with several losses, each with an update of its own
 BESIDE_THE_LOSS = ("l1", "l2", "max_norm", "clip_norm", "clip_value")  # what changes gradients or weights, but no loss
 WHOLE = ("single", "dp", "ddp")  # strategies that leave each process all parameters and all their gradients
 SPLIT = ("fsdp", "tensor", "pipeline", "parameter_server")  # strategies whose processes see parts of the weights
@@ -53,11 +57,13 @@ def check_values(
         check.tokenizer()
     if not skip:
         check.image_size()
-        check.tokens()
+        if not check.tables():
+            check.tokens()
     check.hardware()
     check.strategy()
     check.folds()
     check.line_search()
+    check.turns()
     if values.get("head") == "new" and values.get("weights") is None:
         check.add(("head",), "'new' leaves out the head of weights, but there are none: set weights=PATH")
 
@@ -147,6 +153,38 @@ class _Check:
         elif reads and task not in told:
             self.add(("task",), f"'{task}' is no task for data '{data}' (its tasks: {', '.join(sorted(told))})")
 
+    def tables(self) -> bool:
+        """Tables of values, environments and the tasks on them go together; whether the config has any of them."""
+        model, data, task = (self.get(group, "name") for group in ("model", "data", "task"))
+        able, told = MODELS.describe(model).tasks, DATASETS.describe(data).tasks
+        if not TABLE_TASKS & {task, *able, *told}:
+            return False
+        models = [name for name in MODELS.names() if task in MODELS.describe(name).tasks]
+        if task in TABLE_TASKS and task not in able:
+            self.add(("task",), f"'{task}' is no task for model '{model}': set model={' or model='.join(models)}")
+        elif task not in TABLE_TASKS and TABLE_TASKS & able:
+            known = ", ".join(sorted(able))
+            self.add(("task",), f"'{task}' is no task for model '{model}' (its tasks: {known})")
+        elif not TABLE_TASKS & told:
+            known = ", ".join(name for name in DATASETS.names() if TABLE_TASKS & DATASETS.describe(name).tasks)
+            self.add(("data",), f"'{data}' is no data for model '{model}' (it takes: {known})")
+        elif not TABLE_TASKS & able:
+            fitting = [name for name in MODELS.names() if TABLE_TASKS & MODELS.describe(name).tasks]
+            self.add(("data",), f"'{data}' is no data for model '{model}': set model={' or model='.join(fitting)}")
+        else:
+            self._agents(task)
+        return True
+
+    def _agents(self, task: str) -> None:
+        """What agents have no use for."""
+        if (strategy := self.get("strategy", "name")) not in ("single", None):
+            self.add(("strategy",), f"'{strategy}': a table is learnt by one process, use strategy=single")
+        if self.get("cv") is not None:
+            self.add(("cv",), "an environment has no examples that could be parted into folds")
+        wanted = "episodes" if task == "q_learning" else "states"
+        if (objective := self.get("data", "objective")) not in (wanted, None):
+            self.add(("data", "objective"), f"task '{task}' takes {wanted}, not {objective}; leave it out")
+
     def line_search(self) -> None:
         """An optimizer that compares losses goes wrong where gradients are not those of the loss, or in parts."""
         if self.get("optim", "name") != "lbfgs":
@@ -157,6 +195,14 @@ class _Check:
                 self.add((key,), reason)
         if (strategy := self.get("strategy", "name")) not in (*WHOLE, None):
             self.add(("strategy",), f"optim=lbfgs needs the whole model in each process, which {show(strategy)} parts")
+
+    def turns(self) -> None:
+        """Losses in turns are the work of one process, and of an optimizer that needs no more than gradients."""
+        task, optim, strategy = (self.get(group, "name") for group in ("task", "optim", "strategy"))
+        if task in TURNS and optim in WHOLE_VECTOR:
+            self.add(("optim", "name"), f"'{optim}' needs one loss, and task '{task}' has two in turns: use optim=adam")
+        if task in TURNS and strategy not in ("single", None):
+            self.add(("strategy",), f"'{strategy}': task '{task}' takes turns, in one process: use strategy=single")
 
     def metric(self, item: Any) -> str:
         """Check one entry of the list of metrics; its name."""
@@ -220,5 +266,7 @@ def _holds_texts(data: str) -> bool:
 
 
 def _unknown(name: Any, registry: Registry) -> str:
-    hint = nearest(name, registry.names()) if isinstance(name, str) else ""
-    return f"{show(name)} is no {registry.kind}{hint} (known: {', '.join(registry.names())})"
+    names = registry.names()
+    hint = nearest(name, names) if isinstance(name, str) else ""
+    known = ", ".join(names[:12]) + (f", ... see: d2l list {registry.kind}" if len(names) > 12 else "")
+    return f"{show(name)} is no {registry.kind}{hint} (known: {known})"

@@ -14,7 +14,7 @@ from d2lcli.data.download import Progress, fetch
 from d2lcli.data.find import locate, read_checked
 from d2lcli.data.image_dataset import image_dataset
 from d2lcli.data.sources import CIFAR10
-from d2lcli.data.transforms import ImageOptions
+from d2lcli.data.transforms import ImageOptions, Normalize
 from d2lcli.errors import DataError, clean
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -35,7 +35,7 @@ def cifar10(
     cutout: int | None = None,
     mixup: float = 0.0,
     cutmix: float = 0.0,
-    normalize: bool = True,
+    normalize: Normalize = True,
     progress: Progress | None = None,
 ) -> Dataset:
     """All 50,000 training and 10,000 test images: the archive is found on this machine, else downloaded.

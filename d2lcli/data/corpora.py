@@ -3,12 +3,13 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from d2lcli.data.cooccurrence import pair_splits
 from d2lcli.data.dataset import Dataset, Split
 from d2lcli.data.download import Progress, fetch
 from d2lcli.data.find import locate, read_checked
@@ -20,20 +21,24 @@ from d2lcli.data.splitting import check_share
 from d2lcli.data.tokenizers.base import Tokenizer, fitted
 from d2lcli.data.tokenizers.bpe import BPETokenizer
 from d2lcli.data.tokenizers.char import CharTokenizer
+from d2lcli.data.tokenizers.lower_word import LowerWordTokenizer
 from d2lcli.data.tokenizers.wordpiece import WordPieceTokenizer
 from d2lcli.data.windows import Partition, TextSplit, text_split
+from d2lcli.data.word_tests import word_tests
+from d2lcli.data.words import WordOptions, word_splits
 from d2lcli.errors import DataError, clean
 
 LARGEST_TEXT = 2 << 30  # bytes
-Objective = Literal["causal", "masked", "span_corruption"]
+Objective = Literal["causal", "masked", "span_corruption", "words", "cooccurrence"]
 DEFAULTS: dict[Objective, Callable[[], Tokenizer]] = {
     "causal": CharTokenizer, "masked": lambda: WordPieceTokenizer(2000), "span_corruption": lambda: BPETokenizer(1000),
+    "words": lambda: LowerWordTokenizer(5), "cooccurrence": lambda: LowerWordTokenizer(5),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """How a text becomes windows; the functions below explain the fields."""
+    """How a text becomes examples; the functions below explain the fields."""
 
     tokenizer: Tokenizer | None
     num_steps: int
@@ -44,6 +49,7 @@ class TextOptions:
     num_val: int | None = None
     objective: Objective = "causal"
     mask_share: float = SHARE
+    words: WordOptions = field(default_factory=WordOptions)
 
     def __post_init__(self) -> None:
         check_share(self.val_share)
@@ -60,6 +66,8 @@ class TextOptions:
             raise ValueError(f"num_steps is {self.num_steps}; two sentences and their marks need at least 8")
         if self.objective == "span_corruption" and self.partition == "sequential":
             raise ValueError("partition is sequential, but no state goes on from one window with spans to the next")
+        if self.objective in ("words", "cooccurrence") and self.partition != "random":
+            raise ValueError(f"partition is {self.partition}, but words with their neighbours are not cut as windows")
 
 
 def botchan(
@@ -74,30 +82,39 @@ def botchan(
     num_val: int | None = None,
     objective: Objective = "causal",
     mask_share: float = SHARE,
+    window: int = 5,
+    subsample: float | None = 1e-4,
+    across_lines: bool = True,
+    distance_weights: bool = True,
 ) -> Dataset:
     """The novel Botchan in English, 253,000 characters, embedded in the package.
 
     Args:
         root: a folder to look in first.
         tokenizer: it is trained on the training part of the text if it is not yet.  None is characters; for masked
-            tokens WordPiece with 2,000 pieces, for spans byte pairs with 1,000 tokens.
-        num_steps: T, tokens of a window.
+            tokens WordPiece with 2,000 pieces, for spans byte pairs with 1,000 tokens, for word vectors words in lower
+            case that occur 5 times.
+        num_steps: T, tokens of a window; for word vectors, of a piece whose words are learnt from together.
         partition: how windows are cut, see `d2lcli.data.windows.TextSplit`.
         letters_only: lower the text, and make one space of everything that is no letter from a to z, as the book does.
         val_share: the share of the text, at its end, that validates.
         num_train: where it is given, that many windows are trained on, cut from the beginning of the whole text ...
         num_val: ... and the next so many, overlapping, validate.
-        objective: causal, to predict the next token; masked, some tokens of two sentences, as BERT learns; or
-            span_corruption, what was cut out, as T5 does.
+        objective: causal, to predict the next token; masked, some tokens of two sentences, as BERT learns;
+            span_corruption, what was cut out, as T5 does; words, what stands near a word; or cooccurrence, how often
+            words meet.
         mask_share: the share of the tokens that are predicted, where they are masked; more of them than the paper's
             0.15 teach a small model more in a step (Wettig et al., 2023).
+        window, subsample, across_lines, distance_weights: of words and of their meetings, see
+            `d2lcli.data.words.WordOptions`.
 
     Raises:
         ValueError: an option out of range.
         DataError: a damaged file, or a text shorter than a window.
     """
+    words = WordOptions(window, subsample, across_lines, distance_weights)
     options = TextOptions(
-        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective, mask_share
+        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective, mask_share, words
     )
     return _published(BOTCHAN, root, None, options)
 
@@ -136,17 +153,25 @@ def wikitext2(
     partition: Partition = "random",
     objective: Objective = "causal",
     mask_share: float = SHARE,
+    window: int = 5,
+    subsample: float | None = 1e-4,
+    across_lines: bool = False,
+    distance_weights: bool = True,
 ) -> Dataset:
     """WikiText-2 (Merity et al., 2016), raw: two million words of Wikipedia, with its own validation text.
 
     Args:
-        root, tokenizer, num_steps, partition, objective, mask_share: see `botchan`.
+        root, tokenizer, num_steps, partition, objective, mask_share, window, subsample, across_lines,
+            distance_weights: see `botchan`.
 
     Raises:
         ValueError: an option out of range.
         DataError: the files are not here, or damaged.
     """
-    options = TextOptions(tokenizer, num_steps, partition, False, 0.1, objective=objective, mask_share=mask_share)
+    words = WordOptions(window, subsample, across_lines, distance_weights)
+    options = TextOptions(
+        tokenizer, num_steps, partition, False, 0.1, objective=objective, mask_share=mask_share, words=words
+    )
     found = locate(WIKITEXT2, root) or fetch(WIKITEXT2)
     texts, files = {}, {}
     for file in WIKITEXT2.files:
@@ -167,13 +192,17 @@ def text_file(
     num_val: int | None = None,
     objective: Objective = "causal",
     mask_share: float = SHARE,
+    window: int = 5,
+    subsample: float | None = 1e-4,
+    across_lines: bool = False,
+    distance_weights: bool = True,
 ) -> Dataset:
     """The user's own text, UTF-8.
 
     Args:
         path: the file.
-        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective, mask_share: see
-            `botchan`.
+        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective, mask_share, window,
+            subsample, across_lines, distance_weights: see `botchan`.
 
     Raises:
         ValueError: no path, or an option out of range.
@@ -183,8 +212,9 @@ def text_file(
         raise ValueError("path is not given: name the file with data.path=FILE")
     content, text = read_text(path)
     files = {path: hashlib.sha256(content).hexdigest()}
+    words = WordOptions(window, subsample, across_lines, distance_weights)
     options = TextOptions(
-        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective, mask_share
+        tokenizer, num_steps, partition, letters_only, val_share, num_train, num_val, objective, mask_share, words
     )
     return _dataset("text_file", text, path, files, options)
 
@@ -239,9 +269,13 @@ def _parted(name: str, train: str, val: str, place: str, files: dict[str, str], 
     """The data set of a training and a validation text."""
     reserved = {"masked": RESERVED, "span_corruption": SPAN_RESERVED}.get(options.objective, ())
     tokenizer = fitted(_tokenizer(options), reserved, [train])
-    source = None
+    source, counts = None, None
     parts: list[Split]
-    if options.objective == "masked":
+    if options.objective == "words":
+        parts, counts = word_splits((train, val), tokenizer, options.num_steps, options.words, place)
+    elif options.objective == "cooccurrence":
+        parts, counts = pair_splits((train, val), tokenizer, options.words, place)
+    elif options.objective == "masked":
         parts = [
             masked_split(text, tokenizer, options.num_steps, split, place, options.mask_share)
             for split, text in (("train", train), ("val", val))
@@ -254,6 +288,7 @@ def _parted(name: str, train: str, val: str, place: str, files: dict[str, str], 
     return Dataset(
         name, parts[0], parts[1], (options.num_steps,), len(tokenizer),
         files=files, found=place, tokenizer=tokenizer, source_tokenizer=source,
+        counts=counts, word_tests=None if counts is None else word_tests(tokenizer),
     )  # fmt: skip
 
 

@@ -111,6 +111,7 @@ class Dataset:
         test: examples for the last judgement, where the data set has some beside `val`.
         counts: (V,) how often each token occurs in the training text; None where no task asks for it.
         environment: what an agent acts in, as tables; None of other data.
+        word_tests: what people think of the words of a text, see `d2lcli.data.word_tests`; None where no task asks.
     """
 
     name: str
@@ -127,6 +128,13 @@ class Dataset:
     test: Split | None = None
     counts: Tensor | None = None
     environment: Any = None
+    word_tests: Any = None
+
+    @property
+    def pairs(self) -> bool:
+        """Whether an example is two texts, of which one is judged by the other."""
+        segments = getattr(self.train, "segments", None)
+        return isinstance(segments, Tensor) and bool(segments.any())
 
     def head(self, n: int) -> "Dataset":
         """The first `n` examples of each split."""

@@ -9,7 +9,7 @@ from d2lcli.data.image_dataset import image_dataset
 from d2lcli.data.images import decode_image
 from d2lcli.data.sources import EMOJI64
 from d2lcli.data.splitting import stratified_split
-from d2lcli.data.transforms import ImageOptions, channel_statistics
+from d2lcli.data.transforms import ImageOptions, Normalize, channel_statistics
 
 
 def emoji64(
@@ -25,7 +25,7 @@ def emoji64(
     cutout: int | None = None,
     mixup: float = 0.0,
     cutmix: float = 0.0,
-    normalize: bool = True,
+    normalize: Normalize = True,
 ) -> Dataset:
     """The embedded archive, split once and for all by the hash of each file's name, the same share of every class.
 

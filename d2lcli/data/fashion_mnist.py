@@ -10,7 +10,7 @@ from d2lcli.data.find import Found, locate, read_checked
 from d2lcli.data.idx import parse_idx
 from d2lcli.data.image_dataset import image_dataset
 from d2lcli.data.sources import FASHION_MNIST, FASHION_MNIST_MINI, Source
-from d2lcli.data.transforms import ImageOptions
+from d2lcli.data.transforms import ImageOptions, Normalize
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 MEAN, STD = (0.2860,), (0.3530,)  # of the 60,000 training images
@@ -28,7 +28,7 @@ def fashion_mnist_mini(
     cutout: int | None = None,
     mixup: float = 0.0,
     cutmix: float = 0.0,
-    normalize: bool = True,
+    normalize: Normalize = True,
 ) -> Dataset:
     """The first 1,000 training and 200 test images of every class, embedded in the package.
 
@@ -71,7 +71,7 @@ def fashion_mnist(
     cutout: int | None = None,
     mixup: float = 0.0,
     cutmix: float = 0.0,
-    normalize: bool = True,
+    normalize: Normalize = True,
     progress: Progress | None = None,
 ) -> Dataset:
     """All 60,000 training and 10,000 test images: found on this machine, else downloaded.

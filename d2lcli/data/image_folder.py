@@ -9,7 +9,7 @@ from d2lcli.data.dataset import Dataset
 from d2lcli.data.find import is_folder
 from d2lcli.data.image_files import SUFFIXES, Files, file_dataset, read_image
 from d2lcli.data.splitting import hash_order, stratified_split
-from d2lcli.data.transforms import ImageOptions
+from d2lcli.data.transforms import ImageOptions, Normalize
 from d2lcli.errors import DataError, clean
 
 
@@ -27,7 +27,7 @@ def image_folder(
     cutout: int | None = None,
     mixup: float = 0.0,
     cutmix: float = 0.0,
-    normalize: bool = True,
+    normalize: Normalize = True,
 ) -> Dataset:
     """Images below `path`, as RGB.  In memory where they take less than a quarter of what is free, else read as needed.
 

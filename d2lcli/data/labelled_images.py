@@ -9,7 +9,7 @@ from d2lcli.data.find import is_folder
 from d2lcli.data.image_files import SUFFIXES, Files, file_dataset
 from d2lcli.data.splitting import stratified_split
 from d2lcli.data.table import Table, read_table
-from d2lcli.data.transforms import ImageOptions
+from d2lcli.data.transforms import ImageOptions, Normalize
 from d2lcli.errors import DataError, clean
 
 TABLES = ("trainLabels.csv", "labels.csv", "train.csv")
@@ -30,7 +30,7 @@ def labelled_images(
     cutout: int | None = None,
     mixup: float = 0.0,
     cutmix: float = 0.0,
-    normalize: bool = True,
+    normalize: Normalize = True,
 ) -> Dataset:
     """Images as RGB.  The hash of each file's name decides which of them validate, the same share of every class.
 

@@ -234,8 +234,36 @@ SICK = Source(
     ),
 )
 
+IMDB = Source(
+    "imdb",
+    (DataFile("aclImdb_v1.tar.gz", 96 << 20, "", archive=True, sha1="01ada507287d82875905620988597833ad4e0903"),),
+    "none stated, Maas et al. 2011",
+    folders=("imdb", "book"),
+    url="http://d2l-data.s3-accelerate.amazonaws.com/",
+)
+
+SNLI = Source(
+    "snli",
+    (DataFile("snli_1.0.zip", 96 << 20, "", archive=True, sha1="9fcde07509c7e87ec61c640c1b2753d9041758e4"),),
+    "CC BY-SA 4.0, Bowman et al. 2015",
+    folders=("snli", "book"),
+    url="https://nlp.stanford.edu/projects/snli/",
+)
+
+ANALOGIES = DataFile(
+    "questions-words.txt.gz", 603955, "8c29b3332afc46f3fb8be04cb5297bf96f39aa7131272dff57869b4485b22a36"
+)
+SIMLEX999 = DataFile("simlex999.txt.gz", 18126, "d5e0501971478a511430ee880bd0121e94ac701ba86d90544d83e6d2ba3db05d")
+WORDSIM353 = DataFile("wordsim353.tsv.gz", 7186, "f92a022fc2537793a15bc3a8c162ebcd74990e033a228bb6388cb71e4c0b1e1d")
+WORD_SIMILARITY = Source(  # no data set to train on: tests of word vectors
+    "word_similarity",
+    (ANALOGIES, SIMLEX999, WORDSIM353),
+    "Apache-2.0, CC BY 4.0, free to use: see the LICENSE beside the files",
+    embedded=True,
+)
+
 _ALL = (
     FASHION_MNIST_MINI, FASHION_MNIST, EMOJI64, CIFAR10, AIRFOIL, AMES,
-    BOTCHAN, TIME_MACHINE, WIKITEXT2, TATOEBA_EN_ES_MINI, FRA_ENG, MOVIE_SNIPPETS, SICK,
+    BOTCHAN, TIME_MACHINE, WIKITEXT2, TATOEBA_EN_ES_MINI, FRA_ENG, MOVIE_SNIPPETS, SICK, IMDB, SNLI,
 )  # fmt: skip
 SOURCES = {source.name: source for source in _ALL}

@@ -6,6 +6,7 @@ Legend: n images, c channels, h height, w width, s side after resizing.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from d2lcli.data.augment import ColorJitter, CropFlip, Cutout, RandomResizedCrop
 from d2lcli.data.dataset import AugmentFunction
 
 MAX_SIDE = 4096
+Normalize: TypeAlias = bool | Literal["symmetric"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class ImageOptions:
         mixup: alpha of mixtures of two images; 0 for none.
         cutmix: alpha of images with a box from another one; 0 for none.
         normalize: subtract the mean of the training images and divide by their standard deviation, by channel;
-            otherwise pixels are scaled to [0, 1] and no more.
+            symmetric scales pixels to [-1, 1], and False to [0, 1], and no more.
     """
 
     image_size: int | None = None
@@ -71,7 +73,7 @@ class ImageOptions:
     cutout: int | None = None
     mixup: float = 0.0
     cutmix: float = 0.0
-    normalize: bool = True
+    normalize: Normalize = True
 
     def check(self, shape: Sequence[int]) -> None:
         """Refuse what does not fit images of this shape (c, h, w), already resized.
@@ -125,8 +127,11 @@ def image_transforms(
         raise ValueError(f"image_size is {size}; it must be between 1 and {MAX_SIDE}, or null for the stored size")
     prepared = tuple(shape) if size is None else (shape[0], size, size)
     options.check(prepared)
-    center = tuple(mean) if options.normalize else (0.0,) * len(mean)
-    spread = tuple(max(value, 1e-6) for value in std) if options.normalize else (1.0,) * len(mean)
+    if options.normalize is True:
+        center, spread = tuple(mean), tuple(max(value, 1e-6) for value in std)
+    else:
+        half = (0.5,) * len(mean)
+        center, spread = (half, half) if options.normalize else ((0.0,) * len(mean), (1.0,) * len(mean))
     parts: list[AugmentFunction] = []
     if options.random_resized_crop is not None:
         low, high = options.random_resized_crop

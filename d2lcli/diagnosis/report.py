@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from d2lcli.diagnosis.curvature import Curvature, curvature
 from d2lcli.diagnosis.findings import Finding, findings
 from d2lcli.diagnosis.signals import Batch, LayerSignals, noise_scale, observe
+from d2lcli.errors import ConfigError
 from d2lcli.training.build import Run, build
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.state import load_optimizer, load_weights
@@ -92,6 +93,9 @@ def diagnose(path: Path, values: dict[str, Any], *, checkpoint: str = "last", ba
     snapshot = read_snapshot(chosen)
     alone = {"strategy": {"name": "single"}, "hardware": values["hardware"] | {"compile": False, "precision": "fp32"}}
     run = build(values | alone, fresh=False, stored=path)
+    if run.way != "loss":
+        task = values["task"]["name"]
+        raise ConfigError(f"task '{task}' does not follow the gradient of one loss: there is nothing to diagnose")
     load_weights(run.model, snapshot.tensors["model"], snapshot)
     load_optimizer(run, snapshot)
     run.model.train()

@@ -41,6 +41,23 @@ def multistep(lr: float, milestones: Sequence[int] = (5, 8), factor: float = 0.5
     return lambda step: lr * factor ** bisect_right(reached, step)
 
 
+def linear(lr: float, max_update: int, final_lr: float = 0.0) -> Schedule:
+    """lr + (final_lr - lr) step / max_update, then final_lr (Mikolov et al., 2013).
+
+    Args:
+        lr: learning rate at step 0.
+        max_update: steps until final_lr, at least 1.
+        final_lr: at least 0.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+    _check_rates(lr=lr, final_lr=final_lr)
+    if max_update < 1:
+        raise ValueError(f"max_update={max_update} must be at least 1")
+    return lambda step: lr + (final_lr - lr) * min(step / max_update, 1.0)
+
+
 def cosine(lr: float, max_update: int, final_lr: float = 0.0) -> Schedule:
     """final_lr + (lr - final_lr) (1 + cos(pi step / max_update)) / 2, then final_lr.
 

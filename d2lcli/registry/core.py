@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from d2lcli.errors import ConfigError, clean, nearest
@@ -26,6 +26,7 @@ class Entry:
         data: models only: the data set that it is trained on by default.
         optim: models only: the optimizer that it is trained with by default; empty is sgd.
         scheduler: models only: its learning-rate schedule by default; empty is constant.
+        options: models only: values of these choices, {group: {key: value}}; they hold where the choice is the model's.
         min_image_size: models only: the smallest image side that it can take; 0 for a model that takes no images.
         full_batch: optimizers: an update needs the gradient of all training examples; tasks: a batch is all of them.
         shape: data only: the shape of one example where it does not depend on the options, else empty.
@@ -47,6 +48,7 @@ class Entry:
     data: str = ""
     optim: str = ""
     scheduler: str = ""
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     min_image_size: int = 0
     full_batch: bool = False
     shape: tuple[int, ...] = ()

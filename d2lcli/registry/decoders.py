@@ -15,6 +15,33 @@ DECODERS = Registry(
             "Tokens drawn at random, under temperature, top-k and top-p",
             source="Holtzman et al., 2020",
         ),
+        "images": Entry(
+            "d2lcli.generation.images:images", "Images or points that a GAN makes", task="gan", source="d2l 20.2"
+        ),
+        "interpolation": Entry(
+            "d2lcli.generation.images:interpolation",
+            "What a GAN makes on the way from one noise to another",
+            task="gan",
+            source="Radford et al., 2016",
+        ),
+        "episode": Entry(
+            "d2lcli.generation.episodes:episode",
+            "Episodes of the policy that a table of values stands for",
+            task="q_learning",
+            source="d2l 17.3",
+        ),
+        "neighbours": Entry(
+            "d2lcli.generation.words:neighbours",
+            "The words nearest to a word, or to a sum of words",
+            task="word_embedding",
+            source="d2l 15.7",
+        ),
+        "vectors": Entry(
+            "d2lcli.generation.words:vectors",
+            "All vectors as text, as word2vec writes them",
+            task="word_embedding",
+            source="Mikolov et al., 2013",
+        ),
         "posterior": Entry(
             "d2lcli.generation.functions:posterior",
             "Functions of a Gaussian process that agree with its data",

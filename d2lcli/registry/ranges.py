@@ -46,7 +46,7 @@ RANGES: dict[str, Range] = {
     "beta1": _DECAY,
     "beta2": _DECAY,
     "eps": _POSITIVE,
-    "gamma": _DECAY,
+    "gamma": _SHARE,  # a discount; rmsprop refuses 1 itself
     "rho": _DECAY,
     "initial": _NOT_NEGATIVE,
     "damping": _NOT_NEGATIVE,
@@ -125,6 +125,20 @@ RANGES: dict[str, Range] = {
     "margin": _NOT_NEGATIVE,
     "teacher_forcing": _SHARE,
     "num_steps": _COUNT,
+    # word embeddings
+    "window": _COUNT,
+    "subsample": _POSITIVE,
+    "num_negatives": _COUNT,
+    "noise_power": _NOT_NEGATIVE,
+    "x_max": _POSITIVE,
+    # agents
+    "epsilon": _SHARE,
+    "epsilon_decay": _SHARE,
+    "epsilon_min": _SHARE,
+    "tau": _POSITIVE,
+    "frame_seconds": _POSITIVE,
+    "episodes": _COUNT,
+    "sweeps": _COUNT,
     # processes
     "timeout": _POSITIVE,
     "bucket_megabytes": _POSITIVE,

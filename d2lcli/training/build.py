@@ -30,11 +30,12 @@ from d2lcli.training.ema import Ema
 from d2lcli.training.freezing import freeze
 from d2lcli.training.heads import head_name, set_head
 from d2lcli.training.options import model_options
-from d2lcli.training.origin import locate
+from d2lcli.training.origin import VECTORS, locate
 from d2lcli.training.parts import build_part, naming_key
 from d2lcli.training.precision import LossScaler, autocast
 from d2lcli.training.seeding import make_deterministic, seed_everything
 from d2lcli.training.transfer import Report, load
+from d2lcli.training.vectors import fill_embeddings
 from d2lcli.training.ways import Way, choose_way
 from d2lcli.training.weights import read_weights
 
@@ -101,9 +102,7 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
     dataset = weigh_examples(build_data(values, chosen_tokenizers(values, stored)))
     train = make_loader(values, dataset, "train", device, strategy, training=True)
     model = model_for(values, dataset, device)
-    transfer = None
-    if values["weights"] is not None and fresh:
-        transfer = load(model, read_weights(locate(values["weights"])), new_head=values["head"] == "new")
+    transfer = begin_with(values, model, dataset) if values["weights"] is not None and fresh else None
     model = strategy.adapt(model)
     with naming_key("freeze"):
         still = freeze(model, values["freeze"])
@@ -114,7 +113,7 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
     with naming_key("task"):
         task.prepare(dataset.train.targets, dataset.num_outputs, device)
     bind_task(task, dataset, device)
-    precision = pick_precision(values["hardware"]["precision"], device, model)
+    precision = pick_precision(values["hardware"]["precision"], device, model, task)
     accumulate = _accumulate(values, len(train))
     per_epoch, total = count_updates(values, len(train))
     optimizer = _optimizer(values, model, strategy)
@@ -163,6 +162,14 @@ def build_strategy(values: Mapping[str, Any], device: torch.device) -> Single:
     return strategy
 
 
+def begin_with(values: Mapping[str, Any], model: nn.Module, dataset: Dataset) -> Report:
+    """Copy the weights that `weights` names into the model, or the word vectors into its embeddings."""
+    place = locate(values["weights"])
+    if place.suffix.lower() in VECTORS and place.is_file():
+        return fill_embeddings(model, dataset, place, values["model"]["name"])
+    return load(model, read_weights(place), new_head=values["head"] == "new")
+
+
 def pick_device(hardware: Mapping[str, Any]) -> torch.device:
     """The device that the hardware profile names; `auto` is the GPU where there is one.
 
@@ -185,10 +192,15 @@ def pick_device(hardware: Mapping[str, Any]) -> torch.device:
     return torch.device("cuda", index)
 
 
-def pick_precision(name: str, device: torch.device, model: nn.Module) -> str:
-    """`auto` is bf16 where the hardware multiplies it natively and the model is large enough to gain from it."""
+def pick_precision(name: str, device: torch.device, model: nn.Module, task: Any = None) -> str:
+    """`auto` is bf16 where the hardware multiplies it natively and the model is large enough to gain from it.
+
+    A task may want float32: `full_precision`.
+    """
     if name != "auto":
         return name
+    if getattr(task, "full_precision", False):
+        return "fp32"
     large = sum(parameter.numel() for parameter in model.parameters()) >= 1_000_000
     if device.type == "cuda":
         return "bf16" if large and torch.cuda.is_bf16_supported() else "fp32"
@@ -261,6 +273,11 @@ def model_for(values: Mapping[str, Any], dataset: Dataset, device: torch.device)
     model = build_model(values, dataset.shape, dataset.num_outputs, device, source, target)
     for split in (dataset.train, dataset.val):
         check_length(model, getattr(split, "longest", 0), values["model"]["name"])
+    if getattr(model, "pairs", False) and not dataset.pairs:
+        raise ConfigError(
+            f"model '{values['model']['name']}' compares two texts, and an example of data '{dataset.name}' is one",
+            "use data=sick, snli or translated_pairs, or data=jsonl with data.pair=KEY",
+        )
     if hasattr(model, "remember"):
         inputs = dataset.train.inputs
         if not isinstance(inputs, Tensor) or not inputs.is_floating_point():

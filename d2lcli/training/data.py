@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from d2lcli.data.dataset import Dataset, Split
+from d2lcli.data.environment import EpisodeLoader, EpisodeSplit, StateSplit
 from d2lcli.data.examples import ExampleLoader, ExampleSplit
 from d2lcli.data.folds import take_fold
 from d2lcli.data.loader import Loader
@@ -16,6 +17,7 @@ from d2lcli.data.masked import MaskedLoader, MaskedSplit
 from d2lcli.data.pairs import PairLoader, PairSplit
 from d2lcli.data.spans import SpanLoader, SpanSplit
 from d2lcli.data.windows import TextSplit, WindowLoader
+from d2lcli.data.words import WordLoader, WordSplit
 from d2lcli.errors import ConfigError
 from d2lcli.parallel.single import Single
 from d2lcli.registry import DATASETS, TASKS, TOKENIZERS
@@ -31,11 +33,20 @@ LOADERS: dict[type[Split], type[Loader]] = {
     ExampleSplit: ExampleLoader,
     MaskedSplit: MaskedLoader,
     SpanSplit: SpanLoader,
+    WordSplit: WordLoader,
+    EpisodeSplit: EpisodeLoader,
+    StateSplit: Loader,
 }
-# What a text is cut into, for a task that learns from its tokens but not to predict the next one.
+# What a text is cut into, for a task that learns from its tokens but not to predict the next one; and what an example of
+# an environment is, where it is not an episode.
 OBJECTIVES = {
     "masked_language_model": {"objective": "masked"}, "sequence_to_sequence": {"objective": "span_corruption"},
+    "word_embedding": {"objective": "words"}, "glove": {"objective": "cooccurrence"},
+    "value_iteration": {"objective": "states"}, "policy_iteration": {"objective": "states"},
+    "policy_evaluation": {"objective": "states"},
 }  # fmt: skip
+# The range of pixels where normalize is true, for a task that does not want the images' own mean and deviation.
+RANGES = {"gan": "symmetric"}
 LOADER = "d2lcli.data.loader:loader_options"
 
 
@@ -59,6 +70,8 @@ def build_data(values: Mapping[str, Any], tokenizers: Tokenizers | None = None) 
     options = {key: value for key, value in node.items() if key not in loader_keys}
     if "image_size" in DATASETS.parameters(node["name"]) and options.get("image_size") is None:
         options["image_size"] = values["model"].get("image_size")
+    if options.get("normalize") is True:
+        options["normalize"] = RANGES.get(values["task"]["name"], True)
     if "objective" in options and options["objective"] is None:
         del options["objective"]  # what the task does not decide is the builder's own
         options |= OBJECTIVES.get(values["task"]["name"], {})

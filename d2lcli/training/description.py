@@ -1,10 +1,11 @@
 """A model of a config in figures: layers, shapes, parameters, multiply-adds and memory, without data or weights."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -38,6 +39,9 @@ def describe(values: Mapping[str, Any]) -> dict[str, Any]:
             model: nn.Module = MODELS.build(name, **options)
             set_head(model, values["head"])
             freeze(model, values["freeze"])
+        if hasattr(model, "latent_shape"):  # a GAN: what its generator makes goes through its discriminator
+            input_shape = cast(tuple[int, ...], model.latent_shape)
+            model = nn.Sequential(OrderedDict(model.named_children()))
         summary = summarize(model, input_shape, **_token_inputs(name, input_shape))
     except ValueError as error:
         raise ConfigError(f"model '{name}': {error}") from None

@@ -8,12 +8,16 @@ from d2lcli.training.runfolder import RunFolder
 
 SAFE = (".safetensors",)
 PICKLED = (".pt", ".pth", ".bin")
+VECTORS = (".txt", ".vec")  # word vectors, which fill embeddings by the spelling of their tokens
 PUBLISHED = "model.safetensors"  # in a folder as published, with its vocabulary and config.json
-_HINT = "name a .safetensors file or a folder with model.safetensors, a run folder or one of its checkpoint folders"
+_HINT = (
+    "name a .safetensors file or a folder with model.safetensors, a run folder or one of its checkpoint folders; or a "
+    ".txt file of word vectors"
+)
 
 
 def locate(weights: str) -> Path:
-    """The file or checkpoint folder that `weights` names.
+    """The file or checkpoint folder that `weights` names; a file of word vectors is told by its ending.
 
     Args:
         weights: a file, a folder with `model.safetensors`, a checkpoint folder, or a run folder, which stands for its
@@ -24,9 +28,9 @@ def locate(weights: str) -> Path:
     """
     path = Path(weights).expanduser()
     if path.is_file():
-        if path.suffix.lower() in (*SAFE, *PICKLED):
+        if path.suffix.lower() in (*SAFE, *PICKLED, *VECTORS):
             return path
-        known = ", ".join((*SAFE, *PICKLED))
+        known = ", ".join((*SAFE, *PICKLED, *VECTORS))
         raise CheckpointError(f"weights {clean(path)}: not a file of weights by its ending (known: {known})", _HINT)
     if not path.is_dir():
         what = "there is no such file or folder" if not path.exists() else "neither a file nor a folder"

@@ -240,6 +240,7 @@ def _record_facts(plan: Plan, run: Run) -> None:
             )
         meta["weights"] = run.transfer.facts()
     meta["data"] = {"name": run.dataset.name, "found": run.dataset.found, "sha256": run.dataset.files}
+    meta["data"] |= {"classes": list(run.dataset.classes), "pairs": run.dataset.pairs}
     replace_file(plan.folder.path / "meta.json", to_json(meta))
 
 

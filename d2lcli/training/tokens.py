@@ -8,7 +8,7 @@ from d2lcli.data.tokenizers.base import Tokenizer
 from d2lcli.data.tokenizers.published import KINDS, find_vocabulary, read_vocabulary
 from d2lcli.errors import CheckpointError, clean
 from d2lcli.registry import TOKENIZERS
-from d2lcli.training.origin import locate
+from d2lcli.training.origin import VECTORS, locate
 
 TARGET, SOURCE = "tokenizer.json", "source_tokenizer.json"
 
@@ -51,6 +51,8 @@ def of_weights(weights: str) -> Tokenizers | None:
     place = locate(weights)
     if place.is_dir():  # a checkpoint of a run
         return of_run(place.parent.parent)
+    if place.suffix.lower() in VECTORS:  # they are found by the words of any tokenizer
+        return None
     if find_vocabulary(place.parent) is None:
         return None
     return Tokenizers(read_vocabulary(place.parent))

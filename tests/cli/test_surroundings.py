@@ -96,13 +96,12 @@ def test_stopped_while_starting(module: str, signum: str, code: int, tmp_path: P
 def test_a_second_signal_ends_at_once(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
-        "from d2lcli.training.loop import Trainer\n"
-        "update = Trainer._update\n"
+        "from d2lcli.training.updates import Updates\n"
         "def twice(self, measure):\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    raise AssertionError('still here')\n"
-        "Trainer._update = twice\n"
+        "Updates._step = twice\n"
         "from d2lcli.__main__ import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )

@@ -77,6 +77,8 @@ def built(
         options |= {"color_jitter": [0.4, 0.4, 0.0, 0.0]}  # images may be grey
     if DATASETS.describe(name).task == "sequence_to_sequence":
         pytest.skip("pairs have tests of their own: tests/data/test_translations.py")
+    if DATASETS.describe(name).task == "q_learning":
+        pytest.skip("environments have tests of their own: tests/data/test_environments.py")
     data = DATASETS.build(name, **options)
     return name, options, data.head(400)
 

@@ -19,6 +19,9 @@ CASES: dict[str, tuple[str, str, int]] = {
 }
 # Have tests of their own: their batches are of other kinds.
 OTHERS = {"sequence_to_sequence", "masked_language_model", "marginal_likelihood"}
+OTHERS |= {"gan"}
+OTHERS |= {"q_learning", "value_iteration", "policy_iteration", "policy_evaluation"}  # on tables, without gradients
+OTHERS |= {"word_embedding", "glove"}
 every_task = pytest.mark.parametrize("name", [name for name in TASKS.names() if name not in OTHERS])
 
 

@@ -22,6 +22,7 @@ from d2lcli.optim.schedules import (
     cosine,
     exponential,
     factor,
+    linear,
     multistep,
     piecewise,
     polynomial,
@@ -30,6 +31,13 @@ from d2lcli.optim.schedules import (
     warmup,
     warmup_cosine,
 )
+
+
+def test_linear_is_torch_s_and_then_flat() -> None:
+    expected = rates_of_torch(lambda o: LinearLR(o, 1.0, 0.1, total_iters=40), lr=0.5, steps=60)
+    assert [linear(0.5, 40, 0.05)(step) for step in range(60)] == pytest.approx(expected)
+    with pytest.raises(ValueError, match="max_update=0"):
+        linear(0.5, 0)
 
 
 def rates_of_torch(make: Callable[[torch.optim.Optimizer], LRScheduler], lr: float, steps: int) -> list[float]:
