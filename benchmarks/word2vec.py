@@ -42,11 +42,11 @@ def seconds() -> float:
 
 def make(args: argparse.Namespace, *more: str) -> Run:
     """The run of `d2l train` with these settings."""
-    pieces = 2 if args.tree else PIECES
+    pieces, loss = (2, "hierarchical_softmax") if args.tree else (PIECES, "negative_sampling")
     words = [
-        f"model={args.model}", "data=wikitext2", "data.tokenizer={name: word, min_freq: 5}",
-        f"data.batch_size={pieces}", f"data.num_steps={STEPS}", f"optim.lr={args.rate * pieces * STEPS}", f"epochs={args.epochs}", "hardware=cpu",
-        f"task.loss={'hierarchical_softmax' if args.tree else 'negative_sampling'}", "hardware.threads=1", *more,
+        f"model={args.model}", "data=wikitext2", "data.tokenizer={name: word, min_freq: 5}", "hardware=cpu",
+        f"data.batch_size={pieces}", f"data.num_steps={STEPS}", f"task.loss={loss}", f"epochs={args.epochs}",
+        f"optim.lr={args.rate * pieces * STEPS}", "hardware.threads=1", *more,
     ]  # fmt: skip
     return build(compose(words).values)
 

@@ -18,9 +18,7 @@ TASKS = Registry(
             "d2lcli.tasks.question_answering:question_answering", "Find the answer to a question in a text"
         ),
         "language_model": Entry("d2lcli.tasks.language_model:language_model", "Predict the next token of a text"),
-        "gan": Entry(
-            "d2lcli.tasks.gan:gan", "Make examples that a discriminator takes for real ones", source="d2l 20"
-        ),
+        "gan": Entry("d2lcli.tasks.gan:gan", "Make examples that a discriminator takes for real ones", source="d2l 20"),
         "q_learning": Entry(
             "d2lcli.tasks.q_learning:q_learning", "Learn the values of actions from episodes", source="d2l 17.3"
         ),

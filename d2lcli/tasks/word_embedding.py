@@ -1,4 +1,4 @@
-"""Word embeddings by prediction: skip-gram and CBOW by negative sampling, a tree or the whole softmax (d2l 15.1-15.4)."""
+"""Word embeddings by prediction: skip-gram and CBOW by negative sampling, a tree or the whole softmax (d2l 15.1-4)."""
 
 from collections.abc import Sequence
 from typing import Any

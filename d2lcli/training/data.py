@@ -37,8 +37,8 @@ LOADERS: dict[type[Split], type[Loader]] = {
     EpisodeSplit: EpisodeLoader,
     StateSplit: Loader,
 }
-# What a text is cut into, for a task that learns from its tokens but not to predict the next one; and what an example of
-# an environment is, where it is not an episode.
+# What a text is cut into, for a task that learns from its tokens but not to predict the next one; and what an example
+# of an environment is, where it is not an episode.
 OBJECTIVES = {
     "masked_language_model": {"objective": "masked"}, "sequence_to_sequence": {"objective": "span_corruption"},
     "word_embedding": {"objective": "words"}, "glove": {"objective": "cooccurrence"},

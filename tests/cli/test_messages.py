@@ -33,8 +33,8 @@ def run(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, 
         (
             ["zzz"],
             "d2l: unknown command 'zzz' "
-            "(known: train, hpo, evaluate, generate, tokenize, diagnose, report, show, bench, benchmark-hardware, list, "
-            "config, completion, data)",
+            "(known: train, hpo, evaluate, generate, tokenize, diagnose, report, show, bench, benchmark-hardware, "
+            "list, config, completion, data)",
         ),
         (["data", "lst"], "d2l data: unknown command 'lst'; did you mean 'list'?"),
         (["train", "--smok"], "unknown option '--smok'; did you mean '--smoke'?"),

@@ -19,9 +19,7 @@ V = 9
 @pytest.mark.parametrize("block", [1 << 22, 7, 1])
 @pytest.mark.parametrize("window", [1, 4])
 @pytest.mark.parametrize("weighted", [True, False])
-def test_counts_are_those_of_a_loop(
-    window: int, weighted: bool, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_counts_are_those_of_a_loop(window: int, weighted: bool, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
     generator = torch.Generator().manual_seed(window)
     words = torch.randint(V, (60,), generator=generator)

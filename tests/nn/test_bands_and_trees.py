@@ -35,7 +35,7 @@ def test_the_words_around_a_place() -> None:
 
 
 def test_the_textbook_s_tree() -> None:
-    """Cormen et al., chapter on greedy algorithms: a 45, b 13, c 12, d 16, e 9, f 5 have codes of 1, 3, 3, 3, 4, 4 bits."""
+    """Cormen et al., chapter on greedy algorithms: a 45, b 13, c 12, d 16, e 9, f 5 have 1, 3, 3, 3, 4, 4 bits."""
     tree = huffman(torch.tensor([45, 13, 12, 16, 9, 5]))
     assert tree.signs.abs().sum(1).tolist() == [1, 3, 3, 3, 4, 4]
 
@@ -49,7 +49,9 @@ def test_paths_are_codes_without_prefixes_and_short_on_average() -> None:
     entropy = -(shares * shares.log2()).sum().item()
     assert entropy <= (shares * lengths).sum().item() < entropy + 1
     codes = {
-        tuple(int(sign) for _, sign in sorted(zip(nodes, signs), reverse=True) if sign)  # the root has the largest number
+        tuple(
+            int(sign) for _, sign in sorted(zip(nodes, signs), reverse=True) if sign
+        )  # the root has the largest number
         for nodes, signs in zip(tree.nodes.tolist(), tree.signs.tolist())
     }
     assert len(codes) == 300 and not any(code[:k] in codes for code in codes for k in range(len(code)))

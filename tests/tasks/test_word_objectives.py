@@ -73,7 +73,7 @@ def test_negative_sampling_word_by_word(window: int, pool: int | None) -> None:
 
 
 def test_without_a_pool_it_is_the_book_s_loss() -> None:
-    """Places whose windows are full, and negatives none of which is a target: K words for each target, each counted once."""
+    """Places whose windows are full, and negatives that are no targets: K words for each target, each counted once."""
     hidden, table, _ = problem(1)
     words = torch.tensor([[1, 2, 3, 4, 5, 1, 2]] * C)
     mask = torch.tensor([True, False, True]).expand(C, T, 3)
@@ -167,7 +167,7 @@ def test_noise_is_the_power_of_the_frequencies() -> None:
 
 
 def test_a_pool_and_own_negatives_expect_the_same_loss() -> None:
-    """Both estimate -K n E log s(-u_k . h) over the noise that is no target; the mean over many draws is within 5 errors."""
+    """Both estimate -K n E log s(-u_k . h) over the noise that is no target: means of many draws, within 5 errors."""
     hidden, table, targets = problem(W)
     noise, exact = COUNTS.double() ** 0.75, torch.zeros(C, dtype=torch.float64)
     for c, i, right in pairs(targets):

@@ -58,12 +58,12 @@ def test_a_file_is_itself(tmp_path: Path) -> None:
 
 
 def test_what_is_no_weights(tmp_path: Path) -> None:
-    (tmp_path / "weights.txt").touch()
+    (tmp_path / "weights.csv").touch()
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.yaml").touch()
     for name, reason in (
         ("nothing", "there is no such file or folder"),
-        ("weights.txt", "not a file of weights by its ending .known: .safetensors, .pt, .pth, .bin."),
+        ("weights.csv", "not a file of weights by its ending .known: .safetensors, .pt, .pth, .bin, .txt, .vec."),
         (".", "neither a run nor a checkpoint"),
         ("begun", "no checkpoint 'best'"),
     ):
