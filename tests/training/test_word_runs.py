@@ -83,6 +83,7 @@ def test_neighbours_are_printed(run: Path, capsys: pytest.CaptureFixture[str]) -
     assert code == 0 and [line.split()[1] for line in out.splitlines()] == first["words"][:3]
     code, out, _ = said(capsys, "generate", run, "--prompt", "school", "--num", "2", "decoder.unit=false")
     assert code == 0 and len(out.splitlines()) == 2
+    assert (run / "samples" / "neighbours.txt").read_text() == f"school\n{out}"  # for a report
 
 
 def test_vectors_are_exported_and_asked_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

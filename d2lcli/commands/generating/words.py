@@ -56,11 +56,16 @@ def _answer(opened: Callable[[], Any], words: Sequence[str], asked: Asked, run: 
     with naming_decoder(decoder["name"]):
         ask = DECODERS.build(**decoder)
     found = ask(opened(), prompts)
+    lists = [
+        "".join(f"{cosine:.4f}  {clean(word, 80)}\n" for word, cosine in zip(one.words, one.cosines)) for one in found
+    ]
+    titled = "\n".join(f"{clean(one.prompt)}\n{listed}" for one, listed in zip(found, lists))
+    if run is not None:  # where a report of the run finds them
+        from d2lcli.training.files import replace_file
+
+        (run / "samples").mkdir(exist_ok=True)
+        replace_file(run / "samples" / "neighbours.txt", titled.encode())
     if asked.json_output:
-        print_json([asdict(each) for each in found])
-        return
-    for place, each in enumerate(found):
-        if len(found) > 1:
-            print(("" if place == 0 else "\n") + clean(each.prompt))
-        for word, cosine in zip(each.words, each.cosines):
-            print(f"{cosine:.4f}  {clean(word, 80)}")
+        print_json([asdict(one) for one in found])
+    else:
+        print(titled if len(found) > 1 else lists[0], end="")
