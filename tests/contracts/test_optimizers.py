@@ -134,7 +134,7 @@ def test_a_bad_value_is_refused(name: str) -> None:
         "momentum": 1.0,
         "betas": [0.9, 1.0],
         "eps": -1.0,
-        "gamma": 1.0,
+        "gamma": 1.5,
         "rho": 1.0,
         "initial": -1.0,
         "damping": -1.0,
