@@ -55,6 +55,7 @@ class Row:
         """As JSON, the figure's parts beside the rest."""
         fields: dict[str, Any] = asdict(self)
         figure: dict[str, Any] = fields.pop("figure")
+        del figure["samples"]
         return fields | figure
 
 

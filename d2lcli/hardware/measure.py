@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -23,6 +23,7 @@ class Spread:
         best: the shortest time or the highest rate.
         low, high: the 10th and the 90th percentile.
         n: how many samples; 0 for a figure that was computed.
+        samples: themselves in ascending order, where they are known.
     """
 
     median: float
@@ -30,14 +31,25 @@ class Spread:
     low: float
     high: float
     n: int
+    samples: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     def rate(self, work: float) -> "Spread":
         """Of times: work / time, in units of the work per second.  The longest time is the lowest rate."""
-        return Spread(work / self.median, work / self.best, work / self.high, work / self.low, self.n)
+        samples = tuple(work / each for each in reversed(self.samples))
+        return Spread(work / self.median, work / self.best, work / self.high, work / self.low, self.n, samples)
 
     def scaled(self, factor: float) -> "Spread":
         """The same samples in another unit, `factor` of which are one of this."""
-        return Spread(self.median * factor, self.best * factor, self.low * factor, self.high * factor, self.n)
+        median, best, low, high = (each * factor for each in (self.median, self.best, self.low, self.high))
+        return Spread(median, best, low, high, self.n, tuple(each * factor for each in self.samples))
+
+    def joined(self, other: "Spread") -> "Spread":
+        """The spread of the samples of both; this one where the samples of either are not known."""
+        if not self.samples or not other.samples:
+            return self
+        found = spread(self.samples + other.samples)
+        best = min(self.best, other.best) if self.best <= self.median else max(self.best, other.best)
+        return replace(found, best=best)
 
 
 def exactly(value: float) -> Spread:
@@ -48,7 +60,8 @@ def exactly(value: float) -> Spread:
 def spread(times: Sequence[float]) -> Spread:
     """Of at least one time.  Percentiles lie on the line between neighbouring samples, as numpy's do."""
     ordered = sorted(times)
-    return Spread(percentile(ordered, 50), ordered[0], percentile(ordered, 10), percentile(ordered, 90), len(ordered))
+    low, median, high = (percentile(ordered, percent) for percent in (10, 50, 90))
+    return Spread(median, ordered[0], low, high, len(ordered), tuple(ordered))
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:

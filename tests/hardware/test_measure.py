@@ -84,3 +84,12 @@ def test_what_comes_before_a_sample_is_not_timed() -> None:
 
 def test_a_slow_call_is_still_repeated() -> None:
     assert time_calls(lambda: time.sleep(0.002), seconds=0.0, least=5).n == 5
+
+
+def test_two_passes_together_are_as_if_all_samples_were_of_one() -> None:
+    one, two = spread([1.0, 2.0, 4.0]), spread([3.0, 5.0])
+    assert one.joined(two) == spread([1.0, 2.0, 3.0, 4.0, 5.0])
+    rates = one.rate(60.0).joined(two.rate(60.0))
+    assert rates.samples == (12.0, 15.0, 20.0, 30.0, 60.0) and (rates.median, rates.best, rates.n) == (20.0, 60.0, 5)
+    assert one.scaled(10.0).joined(two.scaled(10.0)) == spread([10.0, 20.0, 30.0, 40.0, 50.0])
+    assert exactly(7.0).joined(exactly(8.0)) == exactly(7.0)
