@@ -88,6 +88,12 @@ class Study:
         """Another worker is to go on with the job, from its checkpoint."""
         return self._end(start, "release", reason=reason)
 
+    def give_back(self, worker: str) -> None:
+        """A worker leaves: what it has claimed and not ended, as when a signal came while it asked, is another's."""
+        self.catch_up()
+        for start in [start for start in self.running.values() if start.worker == worker]:
+            self.release(start, "stopped")
+
     @property
     def hopeless(self) -> bool:
         """Whether too many trials in a row have failed."""

@@ -160,6 +160,7 @@ def _alive(study: Study, worker: str) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+        study.give_back(worker)
         study.log.leave(worker)
 
 

@@ -118,6 +118,17 @@ def test_a_job_that_was_given_back_is_done_first_and_costs_no_attempt() -> None:
     assert not study.trials[0].failed and not study.done
 
 
+def test_a_worker_that_leaves_gives_back_what_it_has_claimed() -> None:
+    shared, (one, two) = studies(2, spec())
+    start, other = one.claim("a"), two.claim("b")
+    one.give_back("a")
+    one.give_back("a")
+    assert start is not None and other is not None
+    assert kinds(shared.events) == ["start", "start", "release"] and shared.events[-1].reason == "stopped"
+    again = two.claim("b")
+    assert again is not None and again.trial == start.trial
+
+
 def test_failures_in_a_row_end_a_study() -> None:
     _shared, (study,) = studies(1, spec(max_failures=3))
     for number in range(3):
