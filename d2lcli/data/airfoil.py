@@ -1,8 +1,7 @@
 """NASA's airfoil self-noise (Brooks et al., 1989; UCI): the table on which the book compares optimizers (d2l 12.5)."""
 
 from d2lcli.data.dataset import Dataset, Split
-from d2lcli.data.download import Progress, fetch
-from d2lcli.data.find import locate, read_checked
+from d2lcli.data.download import Progress, obtain
 from d2lcli.data.sources import AIRFOIL
 from d2lcli.data.table import encode_features, read_table
 
@@ -23,18 +22,16 @@ def airfoil(*, root: str | None = None, progress: Progress | None = None) -> Dat
         ValueError: `root` is not a folder.
         DataError: the file is not here and cannot be downloaded, or is damaged.
     """
-    found = locate(AIRFOIL, root) or fetch(AIRFOIL, progress=progress)
-    path = found.paths[AIRFOIL.files[0].name]
-    content, digest = read_checked(path, AIRFOIL.files[0])
+    content, digest, path, place = obtain(AIRFOIL, root, progress)
     table = read_table(content, str(path), delimiter="\t", header=False)
     values = encode_features(table, table.names, range(len(table.rows)))[:ROWS]
     inputs, targets = values[:, :-1].contiguous(), values[:, -1:].contiguous()
     return Dataset(
         "airfoil",
-        Split(inputs, targets, name="train", source=found.place),
-        Split(inputs, targets, name="val", source=found.place),
+        Split(inputs, targets, name="train", source=place),
+        Split(inputs, targets, name="val", source=place),
         (inputs.shape[1],),
         1,
         files={str(path): digest},
-        found=found.place,
+        found=place,
     )

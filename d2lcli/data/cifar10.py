@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from d2lcli.data.dataset import Dataset
-from d2lcli.data.download import Progress, fetch
-from d2lcli.data.find import locate, read_checked
+from d2lcli.data.download import Progress, obtain
 from d2lcli.data.image_dataset import image_dataset
 from d2lcli.data.sources import CIFAR10
 from d2lcli.data.transforms import ImageOptions, Normalize
@@ -63,9 +62,7 @@ def cifar10(
         cutmix=cutmix,
         normalize=normalize,
     )
-    found = locate(CIFAR10, root) or fetch(CIFAR10, progress=progress)
-    path = found.paths[CIFAR10.files[0].name]
-    content, digest = read_checked(path, CIFAR10.files[0])
+    content, digest, path, place = obtain(CIFAR10, root, progress)
     members = _unpack(content, path)
     return image_dataset(
         "cifar10",
@@ -78,7 +75,7 @@ def cifar10(
         background=0.0,
         classes=CLASSES,
         files={str(path): digest},
-        place=found.place,
+        place=place,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from d2lcli.data.cooccurrence import pair_splits
 from d2lcli.data.dataset import Dataset, Split
-from d2lcli.data.download import Progress, fetch
+from d2lcli.data.download import Progress, fetch, obtain
 from d2lcli.data.find import locate, read_checked
 from d2lcli.data.marked import RESERVED
 from d2lcli.data.masked import SHARE, masked_split
@@ -249,10 +249,8 @@ def letters(text: str) -> str:
 
 
 def _published(source: Source, root: str | None, progress: Progress | None, options: TextOptions) -> Dataset:
-    found = locate(source, root) or fetch(source, progress=progress)
-    (file,) = source.files
-    content, digest = read_checked(found.paths[file.name], file)
-    return _dataset(source.name, content.decode(), found.place, {str(found.paths[file.name]): digest}, options)
+    content, digest, path, place = obtain(source, root, progress)
+    return _dataset(source.name, content.decode(), place, {str(path): digest}, options)
 
 
 def _dataset(name: str, text: str, place: str, files: dict[str, str], options: TextOptions) -> Dataset:

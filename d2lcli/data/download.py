@@ -9,10 +9,10 @@ import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from d2lcli.data.find import Found, cache_dir, is_intact, locate
+from d2lcli.data.find import Found, cache_dir, is_intact, locate, read_checked
 from d2lcli.data.sources import Source
 from d2lcli.errors import DataError, clean
 
@@ -79,6 +79,27 @@ def fetch(
     found = locate(source)
     assert found is not None
     return found
+
+
+class Obtained(NamedTuple):
+    """The one file of a source: its bytes, their SHA-256, where it lies, and where that is in words."""
+
+    content: bytes
+    digest: str
+    path: Path
+    place: str
+
+
+def obtain(source: Source, root: str | None = None, progress: Progress | None = None) -> Obtained:
+    """The file of a source that has one: found on this machine, else downloaded; its checksum is right.
+
+    Raises:
+        DataError: see `fetch`.
+    """
+    found = locate(source, root) or fetch(source, progress=progress)
+    (file,) = source.files
+    path = found.paths[file.name]
+    return Obtained(*read_checked(path, file), path, found.place)
 
 
 def ways_to_get(source: Source) -> str:

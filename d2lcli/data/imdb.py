@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from d2lcli.data.annotated import AnnotatedText, ExampleOptions, annotated_dataset
 from d2lcli.data.archive import read_tar
 from d2lcli.data.dataset import Dataset
-from d2lcli.data.download import Progress, fetch
-from d2lcli.data.find import locate, read_checked
+from d2lcli.data.download import Progress, obtain
 from d2lcli.data.sources import IMDB
 from d2lcli.data.splitting import hash_order
 from d2lcli.data.tokenizers.base import Tokenizer
@@ -43,14 +42,11 @@ def imdb(
     """
     plain = LowerWordTokenizer(min_freq=5) if tokenizer is None else tokenizer
     options = ExampleOptions(plain, num_steps)
-    found = locate(IMDB, root) or fetch(IMDB, progress=progress)
-    (file,) = IMDB.files
-    path = found.paths[file.name]
-    content, digest = read_checked(path, file)
+    content, digest, path, place = obtain(IMDB, root, progress)
     members = read_tar(content, path, wanted=REVIEW, max_members=MOST, max_bytes=LARGEST)
     parts = {part: _reviews(members, folder, path) for part, folder in PARTS.items()}
     return annotated_dataset(
-        "imdb", parts, "label", CLASSES, options, files={str(path): digest}, place=str(path), found=found.place
+        "imdb", parts, "label", CLASSES, options, files={str(path): digest}, place=str(path), found=place
     )
 
 

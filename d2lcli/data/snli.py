@@ -5,8 +5,7 @@ import io
 from d2lcli.data.annotated import AnnotatedText, ExampleOptions, annotated_dataset
 from d2lcli.data.archive import read_members
 from d2lcli.data.dataset import Dataset
-from d2lcli.data.download import Progress, fetch
-from d2lcli.data.find import locate, read_checked
+from d2lcli.data.download import Progress, obtain
 from d2lcli.data.sources import SNLI
 from d2lcli.data.tokenizers.base import Tokenizer
 from d2lcli.data.tokenizers.lower_word import LowerWordTokenizer
@@ -46,10 +45,7 @@ def snli(
     """
     plain = LowerWordTokenizer(min_freq=5) if tokenizer is None else tokenizer
     options = ExampleOptions(plain, num_steps)
-    found = locate(SNLI, root) or fetch(SNLI, progress=progress)
-    (file,) = SNLI.files
-    path = found.paths[file.name]
-    content, digest = read_checked(path, file)
+    content, digest, path, place = obtain(SNLI, root, progress)
     members = read_members(content, path, max_members=MOST, max_bytes=LARGEST, only=PARTS.values())
     parts = {}
     for part, name in PARTS.items():
@@ -57,7 +53,7 @@ def snli(
             raise DataError(f"{clean(path)}: there is no {name} in it")
         parts[part] = parse_pairs(members[name], f"{path}, {name}")
     return annotated_dataset(
-        "snli", parts, "label", CLASSES, options, files={str(path): digest}, place=str(path), found=found.place
+        "snli", parts, "label", CLASSES, options, files={str(path): digest}, place=str(path), found=place
     )
 
 

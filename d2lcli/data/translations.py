@@ -9,7 +9,7 @@ from io import BytesIO
 
 from d2lcli.data.corpora import read_text
 from d2lcli.data.dataset import Dataset
-from d2lcli.data.download import Progress, fetch
+from d2lcli.data.download import Progress, obtain
 from d2lcli.data.find import locate, read_checked
 from d2lcli.data.pairs import BOS, EOS, PAD, RESERVED, PairSplit, pair_split
 from d2lcli.data.sources import FRA_ENG, TATOEBA_EN_ES_MINI
@@ -97,12 +97,10 @@ def fra_eng(
         DataError: the file is neither here nor can it be downloaded, or it is damaged.
     """
     options = PairOptions(tokenizer, num_steps, val_share, reverse, max_pairs, shared, source_tokenizer)
-    found = locate(FRA_ENG, root) or fetch(FRA_ENG, progress=progress)
-    path = found.paths["fra-eng.zip"]
-    content, digest = read_checked(path, FRA_ENG.files[0])
+    content, digest, path, place = obtain(FRA_ENG, root, progress)
     with zipfile.ZipFile(BytesIO(content)) as archive:
         text = archive.read("fra-eng/fra.txt").decode()
-    return _dataset("fra_eng", text, found.place, {str(path): digest}, options)
+    return _dataset("fra_eng", text, place, {str(path): digest}, options)
 
 
 def parallel_text(

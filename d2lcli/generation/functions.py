@@ -11,10 +11,8 @@ from typing import Any, TypeAlias
 import torch
 
 from d2lcli.errors import ConfigError, clean
+from d2lcli.generation.opening import open_run
 from d2lcli.models.gp import GaussianProcess
-from d2lcli.training.build import build_model, pick_device, prepare
-from d2lcli.training.checkpoint import Checkpoints, read_snapshot
-from d2lcli.training.state import load_weights
 
 
 @dataclass(frozen=True)
@@ -161,15 +159,9 @@ def open_function_model(path: Path, values: dict[str, Any], checkpoint: str = "b
         ConfigError: the run's model is another one.
         CheckpointError: no run, no such checkpoint, or a damaged one.
     """
-    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
-    snapshot = read_snapshot(chosen, only=("model", "ema"))
-    device = pick_device(values["hardware"])
-    prepare(values, device)
-    shapes = [
-        snapshot.weights[name].shape[-1] if name in snapshot.weights else 1 for name in GaussianProcess.remembered
-    ]
-    model = build_model(values, (shapes[0],), shapes[1], device)
+    run = open_run(path, values, checkpoint)
+    shapes = [run.weights[name].shape[-1] if name in run.weights else 1 for name in GaussianProcess.remembered]
+    model = run.model((shapes[0],), shapes[1])
     if not isinstance(model, GaussianProcess):
         raise ConfigError(f"{clean(path)}: functions are drawn from a Gaussian process, not {type(model).__name__}")
-    load_weights(model, snapshot.weights, snapshot)
-    return FunctionModel(model.eval(), device, chosen)
+    return FunctionModel(model, run.device, run.checkpoint)

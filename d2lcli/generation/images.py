@@ -12,11 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from d2lcli.errors import CheckpointError, clean
+from d2lcli.generation.opening import open_run
 from d2lcli.tasks.gan import generate, latent_noise
 from d2lcli.tasks.pictures import image_grid, to_pixels
-from d2lcli.training.build import build_model, pick_device, prepare
-from d2lcli.training.checkpoint import Checkpoints, read_snapshot
-from d2lcli.training.state import load_weights
 
 Ways = Literal["spherical", "linear"]
 
@@ -127,12 +125,7 @@ def open_pair(path: Path, values: dict[str, Any], checkpoint: str = "best") -> P
     Raises:
         CheckpointError: no run, no such checkpoint, or one that is damaged or of another model.
     """
-    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
-    snapshot = read_snapshot(chosen, only=("model", "ema"))
-    if "shape" not in snapshot.weights:
-        raise CheckpointError(f"{clean(chosen)}: does not say what its generator makes: it is of no GAN")
-    device = pick_device(values["hardware"])
-    prepare(values, device)
-    model = build_model(values, snapshot.weights["shape"].tolist(), 0, device)
-    load_weights(model, snapshot.weights, snapshot)
-    return Pair(model.eval(), chosen)
+    run = open_run(path, values, checkpoint)
+    if "shape" not in run.weights:
+        raise CheckpointError(f"{clean(run.checkpoint)}: does not say what its generator makes: it is of no GAN")
+    return Pair(run.model(run.weights["shape"].tolist(), 0), run.checkpoint)

@@ -15,10 +15,8 @@ from d2lcli.data.examples import Example, ExampleLoader, example_split
 from d2lcli.data.marked import Marks, mark
 from d2lcli.data.tokenizers.base import Tokenizer
 from d2lcli.errors import CheckpointError, ConfigError, clean
-from d2lcli.training.build import build_model, pick_device, prepare
-from d2lcli.training.checkpoint import Checkpoints, read_snapshot
+from d2lcli.generation.opening import open_run
 from d2lcli.training.runfolder import RunFolder
-from d2lcli.training.state import load_weights
 from d2lcli.training.tokens import TARGET, read_tokenizer
 
 BATCH = 64  # texts that are read at once
@@ -80,23 +78,19 @@ def open_classifier(path: Path, values: dict[str, Any], checkpoint: str = "best"
             "no text",
             "measure it on data: d2l evaluate RUN",
         )
-    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
-    snapshot = read_snapshot(chosen, only=("model", "ema"))
+    run = open_run(path, values, checkpoint)
     tokenizer = read_tokenizer(path / TARGET)
     facts = RunFolder(path).read_meta().get("data", {})
     if not facts.get("classes"):
         raise CheckpointError(
             f"{clean(path)}: meta.json does not tell the names of the classes", "train the run again: d2l train"
         )
-    device = pick_device(values["hardware"])
-    prepare(values, device)
     classes = tuple(map(str, facts["classes"]))
-    model = build_model(values, (data["num_steps"],), len(classes), device, 0, len(tokenizer))
-    load_weights(model, snapshot.weights, snapshot)
+    model = run.model((data["num_steps"],), len(classes), 0, len(tokenizer))
     loss = values["task"]["loss"]
     exclusive = (loss if isinstance(loss, str) else loss["name"]) != "binary_cross_entropy"
     return TextClassifier(
-        model.eval(), tokenizer, device, classes, bool(facts.get("pairs")), data["num_steps"], chosen, exclusive
+        model, tokenizer, run.device, classes, bool(facts.get("pairs")), data["num_steps"], run.checkpoint, exclusive
     )
 
 

@@ -14,9 +14,7 @@ from d2lcli.errors import ConfigError, clean, nearest
 from d2lcli.generation.continuation import next_logits
 from d2lcli.generation.decoding import Decoder
 from d2lcli.generation.layout import lay_out
-from d2lcli.training.build import build_model, pick_device, prepare
-from d2lcli.training.checkpoint import Checkpoints, read_snapshot
-from d2lcli.training.state import load_weights
+from d2lcli.generation.opening import open_run
 from d2lcli.training.tokens import TARGET, read_tokenizer
 
 
@@ -70,14 +68,10 @@ def open_text_model(path: Path, values: dict[str, Any], checkpoint: str = "best"
             f"{clean(path)}: model '{name}' of the task '{task}' cannot generate text",
             "train a language model, d2l train model=rnn_lm, or one that translates, d2l train model=transformer",
         )
-    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
-    snapshot = read_snapshot(chosen, only=("model", "ema"))
+    run = open_run(path, values, checkpoint)
     tokenizer = read_tokenizer(path / TARGET)
-    device = pick_device(values["hardware"])
-    prepare(values, device)
-    model = build_model(values, (values["data"]["num_steps"],), len(tokenizer), device)
-    load_weights(model, snapshot.weights, snapshot)
-    return TextModel(lay_out(model.eval()), tokenizer, device, chosen, bool(values["data"].get("letters_only")))
+    model = run.model((values["data"]["num_steps"],), len(tokenizer))
+    return TextModel(lay_out(model), tokenizer, run.device, run.checkpoint, bool(values["data"].get("letters_only")))
 
 
 def encode_prompt(source: TextModel, prompt: str) -> list[int]:

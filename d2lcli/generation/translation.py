@@ -16,10 +16,8 @@ from d2lcli.errors import ConfigError
 from d2lcli.generation.continuation import picker
 from d2lcli.generation.decoding import Decoder
 from d2lcli.generation.layout import lay_out
+from d2lcli.generation.opening import open_run
 from d2lcli.generation.spans import encode_spans, fill_spans
-from d2lcli.training.build import build_model, pick_device, prepare
-from d2lcli.training.checkpoint import Checkpoints, read_snapshot
-from d2lcli.training.state import load_weights
 from d2lcli.training.tokens import SOURCE, TARGET, read_tokenizer
 
 TOGETHER = 64  # sentences that are translated side by side
@@ -126,17 +124,13 @@ def open_translator(path: Path, values: dict[str, Any], checkpoint: str = "best"
         CheckpointError: no run, no such checkpoint, a damaged one, or no tokenizer beside it.
         DataError: a tokenizer's file is damaged.
     """
-    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
-    snapshot = read_snapshot(chosen, only=("model", "ema"))
+    run = open_run(path, values, checkpoint)
     source, target = (read_tokenizer(path / name) for name in (SOURCE, TARGET))
-    device = pick_device(values["hardware"])
-    prepare(values, device)
-    model = build_model(values, (0,), len(target), device, len(source))
-    load_weights(model, snapshot.weights, snapshot)
+    model = run.model((0,), len(target), len(source))
     spans = "objective" in values["data"]
     limits = [None if spans else values["data"]["num_steps"], getattr(model, "max_len", None)]
     most = min((limit for limit in limits if limit is not None), default=None)
-    return Translator(lay_out(model.eval()), source, target, device, chosen, most, spans)
+    return Translator(lay_out(model), source, target, run.device, run.checkpoint, most, spans)
 
 
 @torch.no_grad()

@@ -14,9 +14,7 @@ from torch.nn import functional
 
 from d2lcli.data.vectors import read_vectors, write_vectors
 from d2lcli.errors import ConfigError, clean, nearest
-from d2lcli.training.build import build_model, pick_device, prepare
-from d2lcli.training.checkpoint import Checkpoints, read_snapshot
-from d2lcli.training.state import load_weights
+from d2lcli.generation.opening import open_run
 from d2lcli.training.tokens import TARGET, read_tokenizer
 
 SIGNS = {"+": 1.0, "-": -1.0}
@@ -65,15 +63,11 @@ def open_word_vectors(path: Path, values: dict[str, Any], checkpoint: str = "bes
         CheckpointError: no run, no such checkpoint, a damaged one, or no tokenizer beside it.
         DataError: the tokenizer's file is damaged.
     """
-    chosen = Checkpoints(path / "checkpoints").find(checkpoint)
-    snapshot = read_snapshot(chosen, only=("model", "ema"))
+    run = open_run(path, values, checkpoint)
     tokenizer = read_tokenizer(path / TARGET)
-    device = pick_device(values["hardware"])
-    prepare(values, device)
-    model: Any = build_model(values, (values["data"]["num_steps"],), len(tokenizer), device)
-    load_weights(model, snapshot.weights, snapshot)
+    model: Any = run.model((values["data"]["num_steps"],), len(tokenizer))
     first = len(tokenizer.special)  # <unk> has a vector that nothing has moved
-    return WordVectors(tokenizer.tokens[first:], model.vectors().detach()[first:], str(chosen))
+    return WordVectors(tokenizer.tokens[first:], model.vectors().detach()[first:], str(run.checkpoint))
 
 
 def read_word_vectors(path: Path) -> WordVectors:

@@ -145,12 +145,16 @@ class Study:
             self.catch_up()
             for start in [start for start in self.running.values() if start.worker == worker]:
                 reason = f"{DIED} {progress(self.run_folder(start.trial))}: it {how}"
-                before, times = self._deaths.get(start.trial, ("", 0))
-                times = times + 1 if before == reason else 1
+                times = self._alike(start.trial, reason)
                 given_up = times >= self.spec.max_attempts
                 self._end_lost(
                     start, "fail" if given_up else "release", reason + (f", time {times}" if given_up else "")
                 )
+
+    def _alike(self, trial: int, reason: str) -> int:
+        """How many workers have died at a trial alike, one after the other, with one that dies for this reason now."""
+        before, times = self._deaths.get(trial, ("", 0))
+        return times + 1 if before == reason else 1
 
     def _give_back_lost(self) -> None:
         """Release the jobs of workers that are gone."""
@@ -184,8 +188,7 @@ class Study:
         elif event.kind == "report":
             self._in_a_row = 0
         elif event.reason.startswith(DIED):
-            before, times = self._deaths.get(event.trial, ("", 0))
-            self._deaths[event.trial] = (event.reason, times + 1 if before == event.reason else 1)
+            self._deaths[event.trial] = (event.reason, self._alike(event.trial, event.reason))
 
 
 def progress(folder: Path) -> str:

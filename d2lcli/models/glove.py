@@ -5,6 +5,8 @@ Legend: V words, d components, n pairs of words.
 
 from torch import Tensor, nn
 
+from d2lcli.nn.checks import require_positive
+
 
 class Glove(nn.Module):
     """log x_ij is u_j . v_i + b_i + c_j, with x_ij how often word j stands in the windows around word i.
@@ -22,9 +24,7 @@ class Glove(nn.Module):
 
     def __init__(self, vocab_size: int, embed_dim: int) -> None:
         super().__init__()
-        for name, size in (("vocab_size", vocab_size), ("embed_dim", embed_dim)):
-            if size < 1:
-                raise ValueError(f"{name} is {size}; it must be at least 1")
+        require_positive(vocab_size=vocab_size, embed_dim=embed_dim)
         self.input = nn.Embedding(vocab_size, embed_dim)
         self.output = nn.Embedding(vocab_size, embed_dim)
         self.input_bias = nn.Embedding(vocab_size, 1)

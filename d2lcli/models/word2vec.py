@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from d2lcli.nn.bands import spread
+from d2lcli.nn.checks import require_positive
 
 
 class Word2Vec(nn.Module):
@@ -29,9 +30,7 @@ class Word2Vec(nn.Module):
 
     def __init__(self, vocab_size: int, embed_dim: int) -> None:
         super().__init__()
-        for name, size in (("vocab_size", vocab_size), ("embed_dim", embed_dim)):
-            if size < 1:
-                raise ValueError(f"{name} is {size}; it must be at least 1")
+        require_positive(vocab_size=vocab_size, embed_dim=embed_dim)
         self.input = nn.Embedding(vocab_size, embed_dim)
         self.output = nn.Embedding(vocab_size, embed_dim)
         for table in (self.input, self.output):

@@ -47,6 +47,9 @@ def _extras(values: Mapping[str, Any], precision: str) -> str | None:
     for key in ("weight_decay", "l2"):
         if optim.get(key):
             return f"optim.{key}=0"
+    for key, plain in (("head_lr_mult", 1), ("layer_lr_mult", []), ("layer_lr_decay", 1)):
+        if optim.get(key, plain) != plain:
+            return f"optim.{key}={plain}"
     for key in ("l1", "l2", "max_norm", "clip_norm", "clip_value"):
         if values[key]:
             return f"no {key}"

@@ -118,7 +118,7 @@ def test_other_losses_and_metrics_are_refused() -> None:
     with pytest.raises(ValueError, match="x_max"):
         TASKS.get("glove")(loss=partial(weighted_least_squares, x_max=0.0))
     for name in ("skipgram", "glove"):
-        with pytest.raises(ValueError, match="embed_dim is 0"):
+        with pytest.raises(ValueError, match="embed_dim must be at least 1"):
             MODELS.get(name)(embed_dim=0)
     with pytest.raises(DataError, match="no examples"):
         task("full_softmax").check((6,), V, torch.empty(0))

@@ -31,6 +31,8 @@ def test_what_the_task_knows_decides() -> None:
     [
         ({"optim": {"name": "adam", "weight_decay": 0.0}}, "optim=sgd"),
         ({"optim": {"name": "sgd", "weight_decay": 0.1}}, "optim.weight_decay=0"),
+        ({"optim": {"name": "sgd", "layer_lr_mult": ["input.*=0.1"]}}, r"optim.layer_lr_mult=\[\]"),
+        ({"optim": {"name": "sgd", "head_lr_mult": 10.0}}, "optim.head_lr_mult=1"),
         ({"clip_norm": 1.0}, "no clip_norm"),
         ({"freeze": "backbone"}, "freeze=null"),
         ({"precision": "bf16"}, "hardware.precision=fp32"),
