@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from d2lcli.training.build import build_model, pick_device, prepare
+from d2lcli.training.build import build_model
 from d2lcli.training.checkpoint import Checkpoints, Snapshot, read_snapshot
+from d2lcli.training.device import pick_device, prepare
 from d2lcli.training.state import load_weights
 
 

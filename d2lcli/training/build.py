@@ -1,6 +1,5 @@
 """The one function that turns a checked config into live objects."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +25,7 @@ from d2lcli.registry import (
     TASKS,
 )  # fmt: skip
 from d2lcli.training.data import build_data, chosen_tokenizers, make_loader, weigh_examples
+from d2lcli.training.device import pick_device, pick_precision, prepare
 from d2lcli.training.ema import Ema
 from d2lcli.training.freezing import freeze
 from d2lcli.training.heads import head_name, set_head
@@ -33,10 +33,10 @@ from d2lcli.training.options import model_options
 from d2lcli.training.origin import VECTORS, locate
 from d2lcli.training.parts import build_part, naming_key
 from d2lcli.training.precision import LossScaler, autocast
-from d2lcli.training.seeding import make_deterministic, seed_everything
+from d2lcli.training.seeding import seed_everything
 from d2lcli.training.transfer import Report, load
 from d2lcli.training.vectors import fill_embeddings
-from d2lcli.training.ways import Way, choose_way
+from d2lcli.training.ways import Way, choose_way, compiled
 from d2lcli.training.weights import read_weights
 
 # The task for each kind of target of a text.
@@ -120,8 +120,9 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
     strategy.bind(optimizer)
     with naming_key("strategy"):
         module = strategy.wrap(model)
+    way = choose_way(values, task, precision=precision, accumulate=accumulate, grouped=strategy.grouped)
     if values["hardware"]["compile"]:
-        module = cast(nn.Module, torch.compile(module))
+        module = compiled(module, way)
     seed_everything(values["seed"], noise_rank(strategy))  # processes part here: each has its own dropout masks
     return Run(
         values=values,
@@ -136,7 +137,7 @@ def build(values: dict[str, Any], *, fresh: bool = True, stored: Path | None = N
         optimizer=optimizer,
         schedule=build_schedule(values, total, per_epoch, strategy.data_size),
         interval=values["scheduler"]["interval"],
-        way=choose_way(values, task, precision=precision, accumulate=accumulate, grouped=strategy.grouped),
+        way=way,
         accumulate=accumulate,
         decaying=strategy.parts(param_groups(model, 1.0)[0]["params"]),
         total_steps=total,
@@ -168,52 +169,6 @@ def begin_with(values: Mapping[str, Any], model: nn.Module, dataset: Dataset) ->
     if place.suffix.lower() in VECTORS and place.is_file():
         return fill_embeddings(model, dataset, place, values["model"]["name"])
     return load(model, read_weights(place), new_head=values["head"] == "new")
-
-
-def pick_device(hardware: Mapping[str, Any]) -> torch.device:
-    """The device that the hardware profile names; `auto` is the GPU where there is one.
-
-    Raises:
-        ConfigError: the device is not here.
-    """
-    name = hardware["device"]
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        name = "cuda" if count else "cpu"
-    if name == "cpu":
-        return torch.device("cpu")
-    index = int(name.partition(":")[2] or os.environ.get("LOCAL_RANK", 0))
-    if index >= count:
-        seen = f"has {count} GPU{'s' if count != 1 else ''}" if count else "has no GPU that torch can use"
-        raise ConfigError(
-            f"hardware.device: '{name}' is not here: this machine {seen}", "use hardware=cpu or hardware=auto"
-        )
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)
-
-
-def pick_precision(name: str, device: torch.device, model: nn.Module, task: Any = None) -> str:
-    """`auto` is bf16 where the hardware multiplies it natively and the model is large enough to gain from it.
-
-    A task may want float32: `full_precision`.
-    """
-    if name != "auto":
-        return name
-    if getattr(task, "full_precision", False):
-        return "fp32"
-    large = sum(parameter.numel() for parameter in model.parameters()) >= 1_000_000
-    if device.type == "cuda":
-        return "bf16" if large and torch.cuda.is_bf16_supported() else "fp32"
-    native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if large and native else "fp32"
-
-
-def prepare(values: Mapping[str, Any], device: torch.device) -> None:
-    """Threads, deterministic kernels, seed: all that is global to the process."""
-    if values["hardware"]["threads"]:
-        torch.set_num_threads(values["hardware"]["threads"])
-    make_deterministic(device)
-    seed_everything(values["seed"])  # the same on all ranks, so that they draw the same weights
 
 
 def build_model(

@@ -10,17 +10,10 @@ from torch import nn
 
 from d2lcli.data.dataset import Dataset
 from d2lcli.parallel.single import single
-from d2lcli.training.build import (
-    bind_task,
-    build_task,
-    check_task,
-    model_for,
-    pick_device,
-    pick_precision,
-    prepare,
-)
+from d2lcli.training.build import bind_task, build_task, check_task, model_for
 from d2lcli.training.checkpoint import Checkpoints, read_snapshot
 from d2lcli.training.data import build_data, make_loader
+from d2lcli.training.device import pick_device, pick_precision, prepare
 from d2lcli.training.evaluate import Evaluation, evaluate_model
 from d2lcli.training.precision import autocast
 from d2lcli.training.state import load_weights

@@ -1,7 +1,10 @@
 """How an update is made: by the gradient of one loss, in turns, or by the task itself."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
 
 from d2lcli.errors import ConfigError
 
@@ -30,6 +33,19 @@ def choose_way(values: Mapping[str, Any], task: Any, *, precision: str, accumula
     if hasattr(task, "train_loss"):
         return "loss"
     raise ConfigError(f"task '{name}' makes its updates itself, which needs {problem}")
+
+
+def compiled(module: nn.Module, way: Way) -> nn.Module:
+    """A module that `torch.compile` has taken: where networks take turns each by itself, as they are called so.
+
+    A task that makes its updates itself calls no module, and there is nothing to compile.
+    """
+    if way == "loss":
+        return cast(nn.Module, torch.compile(module))
+    if way == "turns":
+        for part in module.children():  # `part.compile()` leaves torch's own layers as they are
+            part.forward = torch.compile(part.forward)
+    return module
 
 
 def _shared(accumulate: int, grouped: bool) -> str | None:

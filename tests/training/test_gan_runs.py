@@ -153,3 +153,13 @@ def test_own_images_and_an_evaluation_on_images_of_another_size(tmp_path: Path, 
 def test_wrong_use_is_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         train(tmp_path / "run", *TOY, *words)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's own compiler warns of itself
+def test_compiled_networks_train_alike(tmp_path: Path) -> None:
+    train(tmp_path / "one", *TOY)
+    train(tmp_path / "two", *TOY, "hardware.compile=true")
+    found = [[row["values"]["loss"] for row in rows(tmp_path / name)] for name in ("one", "two")]
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+    assert weights(tmp_path / "two").keys() == weights(tmp_path / "one").keys()

@@ -1,12 +1,15 @@
 """Which way an update is made, by what the task knows and the config asks for."""
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from d2lcli.errors import ConfigError
-from d2lcli.training.ways import choose_way
+from d2lcli.training.ways import choose_way, compiled
 
 PLAIN = {"l1": 0.0, "l2": 0.0, "max_norm": None, "clip_norm": None, "clip_value": None, "freeze": None}
 LOSS = SimpleNamespace(train_loss=None)
@@ -44,6 +47,24 @@ def test_more_than_a_plain_step_goes_by_the_gradient_or_not_at_all(asked: dict[s
     assert way(BOTH, **asked) == "loss"
     with pytest.raises(ConfigError, match=f"task 'game' makes its updates itself, which needs .*{wanted}"):
         way(OWN, **asked)
+
+
+def test_networks_that_take_turns_are_compiled_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    pair = nn.ModuleDict({"generator": nn.Linear(2, 2), "discriminator": nn.Sequential(nn.Linear(2, 1), nn.Tanh())})
+    names, given = list(pair.state_dict()), torch.ones(3, 2)
+    with torch.no_grad():
+        plain = pair["discriminator"](pair["generator"](given))
+        assert compiled(pair, "turns") is pair and list(pair.state_dict()) == names
+        found = pair["discriminator"](pair["generator"](given))
+    assert torch.equal(found, plain) and len(graphs) == 2
+    assert compiled(pair, "advance") is pair
 
 
 @pytest.mark.parametrize(("asked", "wanted"), [({"accumulate": 2}, "accumulate=1"), ({"grouped": True}, "one process")])
