@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from d2lcli.commands.terminal import print_json, print_table
+from d2lcli.commands.terminal import print_json
 from d2lcli.errors import ConfigError, clean, nearest
 from d2lcli.hardware.tables import RIGHT, table
 from d2lcli.hardware.topics import TOPICS
@@ -14,6 +14,9 @@ from d2lcli.hardware.topics import TOPICS
 SECONDS = {True: 0.1, False: 0.6}  # for the samples of one row
 MANY = 8  # devices that --simulate pretends where nobody says how many
 PLOT = Path("roofline.png")
+STYLES = {"median": "bold", "p10..p90": "dim", "book": "cyan"}
+FOLDED = ("what", "sizes", "book", "note")  # columns of words
+WIDE = 1000  # characters of a line in a file
 
 
 def bench(
@@ -132,11 +135,26 @@ def _measure(
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], notes: Sequence[str]) -> None:
-    """One table with a line above it and remarks below."""
+    """One table with a line above it and remarks below; a narrow terminal folds its cells, a file gets all of them."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
     print(f"\n{title}\n")
     if rows:
         headers, lines = table(rows)
-        print_table(headers, lines, right=[header for header in RIGHT if header in headers])
+        shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+        for header in headers:
+            shown.add_column(
+                header.upper(), justify="right" if header in RIGHT else "left", style=STYLES.get(header, ""),
+                overflow="fold", no_wrap=header not in FOLDED,
+            )  # fmt: skip
+        for line in lines:
+            shown.add_row(*line)
+        console = Console(markup=False, highlight=False, emoji=False)
+        if not console.is_terminal:
+            console.width = WIDE
+        console.print(shown)
     for note in notes:
         print(f"- {note}")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import torch
+from torch.utils.collect_env import get_nvidia_driver_version, run
 
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
@@ -32,6 +33,7 @@ def machine(threads: int) -> dict[str, Any]:
         "gpu_bytes": [gpu.total_memory for gpu in gpus],
         "gpu_processors": [gpu.multi_processor_count for gpu in gpus],
         "cuda": torch.version.cuda,
+        "driver": get_nvidia_driver_version(run) if count else None,  # type: ignore[no-untyped-call]
         "torch": torch.__version__,
         "blas": blas(),
         "load": [round(load, 2) for load in os.getloadavg()],
@@ -50,7 +52,8 @@ def describe(found: dict[str, Any]) -> list[str]:
     ]
     if gpus:
         sizes = found["gpu_bytes"]
-        lines.append(f"{len(gpus)} x {gpus[0]}, {sizes[0] / 2**30:.0f} GiB, CUDA {found['cuda']}")
+        driver = f", driver {found['driver']}" if found["driver"] else ""
+        lines.append(f"{len(gpus)} x {gpus[0]}, {sizes[0] / 2**30:.0f} GiB, CUDA {found['cuda']}{driver}")
     load = " ".join(str(value) for value in found["load"])
     lines.append(f"torch {found['torch']}, {found['blas']}, {threads_in_words(found['threads'])}, load average {load}")
     return lines
