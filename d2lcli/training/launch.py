@@ -14,6 +14,7 @@ from typing import Any
 from d2lcli.errors import ConfigError, WorkerLostError
 
 OWN_CODES = range(1, 8)
+GRACE = 15  # seconds that processes have to end once one of them has failed
 
 
 def in_group() -> bool:
@@ -78,11 +79,12 @@ def launch(arguments: list[str], processes: int, restarts: int = 0) -> int:
 
 def _launch(arguments: list[str], processes: int) -> int:
     """`launch` without restarts."""
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, PContext, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.disable(logging.CRITICAL)  # what happened to a worker is said below, in one line
+    setattr(PContext.close, "__defaults__", (None, GRACE))  # noqa: B010  half a minute else, and nothing sets it
     meeting = Path(tempfile.mkdtemp(prefix="d2l-meeting-"))
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -118,10 +120,10 @@ def explain(failures: Mapping[int, Any]) -> int:
     """The exit code for processes that failed together: the reason, not those who noticed it.
 
     Args:
-        failures: rank -> something with `exitcode`, negative for a signal.
+        failures: rank -> something with `exitcode`, negative for a signal, and `timestamp` in seconds.
 
     Raises:
-        WorkerLostError: one was killed or crashed, and has not said why itself.
+        WorkerLostError: one was killed, crashed or hung, and has not said why itself.
     """
     codes: dict[int, int] = {rank: failure.exitcode for rank, failure in failures.items()}
     rank = min(codes, key=lambda rank: (codes[rank] >= 0, codes[rank] == WorkerLostError.exit_code, rank))
@@ -129,6 +131,9 @@ def explain(failures: Mapping[int, Any]) -> int:
     if code in OWN_CODES or code in (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGHUP):
         return code
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    waited = failures[rank].timestamp - min(failure.timestamp for failure in failures.values())
+    if code == -signal.SIGKILL and waited >= GRACE - 1:  # by the launcher; whole seconds are told
+        how = "did not answer"
     raise WorkerLostError(
         f"the process of rank {rank} {how}; the others were stopped",
         "go on from the last checkpoint: d2l train --resume RUN",

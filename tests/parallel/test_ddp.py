@@ -236,6 +236,7 @@ def test_a_process_hangs(tmp_path: Path, started: Any) -> None:
     children[1].suspend()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 7, told
+    assert "rank 1 did not answer" in told
     assert "Traceback" not in told and "a bug in d2l" not in told
     assert ended(children, 5)
 
@@ -297,8 +298,9 @@ def test_a_run_of_one_process_is_not_resumed_by_two(tmp_path: Path, monkeypatch:
 class Failure:
     """What torch's launcher says of a process."""
 
-    def __init__(self, exitcode: int) -> None:
+    def __init__(self, exitcode: int, timestamp: int = 1000) -> None:
         self.exitcode = exitcode
+        self.timestamp = timestamp
 
 
 @pytest.mark.parametrize(
@@ -316,6 +318,14 @@ def test_the_process_that_was_killed_is_named(codes: dict[int, int], expected: s
     with pytest.raises(WorkerLostError, match=expected) as caught:
         launch.explain({rank: Failure(code) for rank, code in codes.items()})
     assert caught.value.exit_code == 7
+
+
+def test_a_process_that_hung_was_not_killed_by_somebody_else() -> None:
+    """The launcher had to end it, long after the other one gave up."""
+    from d2lcli.errors import WorkerLostError
+
+    with pytest.raises(WorkerLostError, match="rank 1 did not answer"):
+        launch.explain({0: Failure(7), 1: Failure(-9, 1000 + launch.GRACE)})
 
 
 @pytest.mark.parametrize(("codes", "expected"), [({0: 5}, 5), ({1: 2, 0: 2}, 2), ({0: 143, 1: 143}, 143), ({0: 7}, 7)])
