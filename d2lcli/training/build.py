@@ -34,6 +34,7 @@ from d2lcli.training.origin import VECTORS, locate
 from d2lcli.training.parts import build_part, naming_key
 from d2lcli.training.precision import LossScaler, autocast
 from d2lcli.training.seeding import seed_everything
+from d2lcli.training.tokens import of_weights
 from d2lcli.training.transfer import Report, load
 from d2lcli.training.vectors import fill_embeddings
 from d2lcli.training.ways import Way, choose_way, compiled
@@ -168,7 +169,12 @@ def begin_with(values: Mapping[str, Any], model: nn.Module, dataset: Dataset) ->
     place = locate(values["weights"])
     if place.suffix.lower() in VECTORS and place.is_file():
         return fill_embeddings(model, dataset, place, values["model"]["name"])
-    return load(model, read_weights(place), new_head=values["head"] == "new")
+    report = load(model, read_weights(place), new_head=values["head"] == "new")
+    named = dataset.tokenizer if values["data"].get("tokenizer") is not None else None
+    own = of_weights(values["weights"]) if named is not None else None
+    if named is not None and own is not None and own.target.tokens != named.tokens:
+        report.warning = "trained with other tokens than data.tokenizer has; data.tokenizer=null takes theirs"
+    return report
 
 
 def build_model(

@@ -37,6 +37,7 @@ class Report:
         skipped: names of the model's tensors whose counterpart does not fit, with the reason.
         missing: names of the model's tensors without a counterpart.
         unexpected: names of the file that the model has no place for.
+        warning: what else a person should know.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Report:
     skipped: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
+    warning: str = ""
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -62,6 +64,8 @@ class Report:
             lines.append(f"weights: {len(self.missing)} not in the file, left as drawn: {shorten(self.missing)}")
         if self.unexpected:
             lines.append(f"weights: {len(self.unexpected)} that the model has no place for: {shorten(self.unexpected)}")
+        if self.warning:
+            lines.append(f"weights: {self.warning}")
         return lines
 
     def facts(self) -> dict[str, Any]:

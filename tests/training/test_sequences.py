@@ -155,6 +155,22 @@ def test_weights_of_a_run_bring_its_tokenizer(tmp_path: Path) -> None:
     assert (tmp_path / "third" / "tokenizer.json").read_bytes() != files[0]
 
 
+def test_weights_under_other_tokens_are_warned_of(tmp_path: Path) -> None:
+    """Their embeddings would fit by their shape and stand for other words."""
+    from d2lcli.config import compose
+    from d2lcli.training.build import build
+
+    pieces = "data.tokenizer={name: wordpiece, vocab_size: 300%s}"
+    train(tmp_path / "first", *MASKED, pieces % "", "epochs=1")
+    found = []
+    for options in ("", ", score: frequency"):
+        transfer = build(compose([*MASKED, pieces % options, f"weights={tmp_path / 'first'}"]).values).transfer
+        assert transfer is not None and len(transfer.taken) == transfer.total
+        found.append(transfer.lines()[-1])
+    assert "trained with other tokens than data.tokenizer has" in found[1]
+    assert "other tokens" not in found[0]
+
+
 def test_a_model_with_one_vocabulary_translates_with_a_shared_one(tmp_path: Path) -> None:
     from d2lcli.errors import ConfigError
 
