@@ -70,10 +70,12 @@ class Bench:
         cores: that this process may use.
         quick: fewer sizes and repeats.
         seconds: for the samples of one row.
+        share: of them and of the repeats, that is spent now; a row is measured in several passes.
         clock: of the CPU.
         load: gives a function that reads a pass of training examples with the product's own loader, and how many they
             are; None where nobody can.
         peak: operations a second, by type, that are known so far: filled by the topics that measure them.
+        affordable: sides of the largest matrices, by type, that are known to fit into the time of a row.
     """
 
     device: torch.device
@@ -82,9 +84,11 @@ class Bench:
     cores: int = 1
     quick: bool = True
     seconds: float = 0.1
+    share: float = 1.0
     clock: Clock = time.perf_counter
     load: Callable[[], tuple[Callable[[], object], int]] | None = None
     peak: dict[str, float] = field(default_factory=dict)
+    affordable: dict[str, int] = field(default_factory=dict)
 
     @property
     def on_gpu(self) -> bool:
@@ -102,11 +106,26 @@ class Bench:
         """More processes than there is hardware for: their times say nothing about scaling."""
         return self.processes > (torch.cuda.device_count() if self.on_gpu else self.cores)
 
-    def time(self, function: Callable[[], object], before: Callable[[], object] | None = None) -> Spread:
-        """Seconds of a call."""
+    def time(
+        self,
+        function: Callable[[], object],
+        before: Callable[[], object] | None = None,
+        *,
+        seconds: float = 0.0,
+        most: int = 0,
+    ) -> Spread:
+        """Seconds of a call, of at least five samples in all passes together, or ten where there is time.
+
+        Args:
+            function: what is timed.
+            before: called before each sample, and not timed.
+            seconds, most: for all samples, and how many there are at most, where they are not those of other rows.
+        """
+        least = 5 if self.quick else 10
         return time_calls(
-            function, device=self.device, seconds=self.seconds, least=5 if self.quick else 10,
-            most=200 if self.quick else 1000, clock=self.clock, before=before,
+            function, device=self.device, seconds=(seconds or self.seconds) * self.share,
+            least=max(2, math.ceil(least * self.share)), most=math.ceil((most or 40 * least) * self.share),
+            clock=self.clock, before=before,
         )  # fmt: skip
 
     def row(

@@ -47,6 +47,8 @@ def affordable(bench: Bench, dtype: str) -> int:
     """The largest side up to that of `LARGE` whose product fits into the time of a row: some types are emulated."""
     if bench.on_gpu:
         return GPU_LARGE
+    if dtype in bench.affordable:
+        return bench.affordable[dtype]
     n = 64
     while n < LARGE[bench.quick]:
         function = product(bench, 2 * n, dtype)
@@ -57,6 +59,7 @@ def affordable(bench: Bench, dtype: str) -> int:
         if 8 * (time.perf_counter() - start) > bench.seconds:  # the next one takes eight times as long
             break
         n *= 2
+    bench.affordable[dtype] = n  # for the passes to come, which must measure the same
     return n
 
 

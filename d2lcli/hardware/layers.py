@@ -13,7 +13,7 @@ from torch import Tensor
 
 from d2lcli.hardware.bench import GIGA, Bench, Row
 from d2lcli.hardware.machine import cache_sizes
-from d2lcli.hardware.measure import Spread, time_calls
+from d2lcli.hardware.measure import Spread
 
 aten = torch.ops.aten
 TOPIC = "layers"
@@ -37,6 +37,7 @@ SHOWN_NUMBERS = 1 << 17
 ATTENTION = ((32, 32), (128, 32), (128, 64), (512, 64))  # tokens, width of a head
 WIDTH = 128  # of rows that are normalised
 SHARE = 0.1  # of the seconds of other rows
+MOST = 25  # samples
 EMPTIED = 8  # times the second cache
 LARGE = 1 << 18  # bytes: what is smaller stays near
 
@@ -53,10 +54,8 @@ def rows(bench: Bench) -> Iterator[Row | str]:
 
 def _time(bench: Bench, function: Callable[[], object], size: int) -> Spread:
     """Seconds of a call that reads or writes so many bytes; there are hundreds of these rows, so each is short."""
-    return time_calls(
-        function, device=bench.device, seconds=bench.seconds * SHARE, least=5, most=25, clock=bench.clock,
-        before=_emptier(bench.device) if size >= LARGE else None,
-    )  # fmt: skip
+    before = _emptier(bench.device) if size >= LARGE else None
+    return bench.time(function, before, seconds=bench.seconds * SHARE, most=MOST)
 
 
 @functools.cache

@@ -21,7 +21,7 @@ class Spread:
     Args:
         median: of the samples.
         best: the shortest time or the highest rate.
-        low, high: the 10th and the 90th percentile.
+        low, high: the 10th and the 90th percentile; of several passes, the lowest and the highest of theirs.
         n: how many samples; 0 for a figure that was computed.
         samples: themselves in ascending order, where they are known.
     """
@@ -44,12 +44,15 @@ class Spread:
         return Spread(median, best, low, high, self.n, tuple(each * factor for each in self.samples))
 
     def joined(self, other: "Spread") -> "Spread":
-        """The spread of the samples of both; this one where the samples of either are not known."""
+        """Both passes as one: the median of all samples, and the lower 10th and the higher 90th percentile of the two.
+
+        This one where the samples of either are not known.
+        """
         if not self.samples or not other.samples:
             return self
         found = spread(self.samples + other.samples)
         best = min(self.best, other.best) if self.best <= self.median else max(self.best, other.best)
-        return replace(found, best=best)
+        return replace(found, best=best, low=min(self.low, other.low), high=max(self.high, other.high))
 
 
 def exactly(value: float) -> Spread:

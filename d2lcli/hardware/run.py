@@ -1,5 +1,6 @@
 """Measures topics one after the other."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -28,9 +29,11 @@ PROBES: dict[str, Probe] = {
 }  # fmt: skip
 
 
-# Measured in two passes, the second after everything else: the clock of a processor, and what else its machine does,
-# change from minute to minute, which samples of one moment do not show.  The others take long to begin.
-TWICE = ("compute", "memory", "transfer", "layers", "models", "precision", "sequence", "roofline")
+# Measured in several passes, with everything else between them: the clock of a processor, what else its machine does,
+# and where in memory an array happens to lie change from pass to pass, which samples of one moment do not show.  The
+# others start processes, which takes long.
+REPEATED = tuple(topic for topic in TOPICS if topic not in ("collectives", "scaling"))
+PASSES = 4
 
 
 def measure(
@@ -43,15 +46,21 @@ def measure(
         topics: of `TOPICS`; they are measured in the order that the table has.
         say: tells a person what is going on.
     """
-    half = replace(bench, seconds=bench.seconds / 2)
+    part = replace(bench, share=bench.share / PASSES)
     chosen = [topic for topic in TOPICS if topic in topics]
     before: dict[tuple[str, ...], Row] = {}
+    for number in range(1, PASSES):
+        for topic in chosen:
+            if topic in REPEATED:
+                rows, _ = _measured(part, topic, functools.partial(_say, say, number))
+                before |= {_name(row): _joined(row, before.get(_name(row))) for row in rows}
     for topic in chosen:
-        if topic in TWICE:
-            before |= {_name(row): row for row in _measured(half, topic, lambda what: say(f"first pass, {what}"))[0]}
-    for topic in chosen:
-        rows, notes = _measured(half if topic in TWICE else bench, topic, say)
+        rows, notes = _measured(part if topic in REPEATED else bench, topic, say)
         yield topic, [_joined(row, before.get(_name(row))) for row in rows], notes
+
+
+def _say(say: Callable[[str], None], number: int, what: str) -> None:
+    say(f"pass {number} of {PASSES}: {what}")
 
 
 def _measured(bench: Bench, topic: str, say: Callable[[str], None]) -> tuple[list[Row], list[str]]:
@@ -73,5 +82,5 @@ def _name(row: Row) -> tuple[str, ...]:
 
 
 def _joined(row: Row, before: Row | None) -> Row:
-    """A row with the samples of both passes."""
-    return row if before is None else replace(row, figure=row.figure.joined(before.figure))
+    """The row as it was first measured, with what later passes found."""
+    return row if before is None else replace(before, figure=before.figure.joined(row.figure))

@@ -2,10 +2,13 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from d2lcli.hardware.bench import Bench
 from d2lcli.hardware.measure import Spread, exactly, percentile, spread, time_calls
 
 
@@ -86,10 +89,21 @@ def test_a_slow_call_is_still_repeated() -> None:
     assert time_calls(lambda: time.sleep(0.002), seconds=0.0, least=5).n == 5
 
 
-def test_two_passes_together_are_as_if_all_samples_were_of_one() -> None:
+def test_two_passes_together() -> None:
+    """All samples have one median; the spread is from the lower to the higher of the passes'."""
     one, two = spread([1.0, 2.0, 4.0]), spread([3.0, 5.0])
-    assert one.joined(two) == spread([1.0, 2.0, 3.0, 4.0, 5.0])
+    both = one.joined(two)
+    assert (both.median, both.best, both.n) == (3.0, 1.0, 5)
+    assert (both.low, both.high) == (pytest.approx(1.2), pytest.approx(4.8))  # of 1, 2, 4 and of 3, 5
     rates = one.rate(60.0).joined(two.rate(60.0))
     assert rates.samples == (12.0, 15.0, 20.0, 30.0, 60.0) and (rates.median, rates.best, rates.n) == (20.0, 60.0, 5)
-    assert one.scaled(10.0).joined(two.scaled(10.0)) == spread([10.0, 20.0, 30.0, 40.0, 50.0])
+    assert (rates.low, rates.high) == (pytest.approx(60 / 4.8), pytest.approx(60 / 1.2))
+    tens = one.scaled(10.0).joined(two.scaled(10.0))
+    assert (tens.median, tens.low, tens.high) == (30.0, pytest.approx(12.0), pytest.approx(48.0))
     assert exactly(7.0).joined(exactly(8.0)) == exactly(7.0)
+
+
+def test_a_pass_makes_its_share_of_the_repeats() -> None:
+    whole = Bench(torch.device("cpu"), seconds=0.0)
+    assert whole.time(lambda: time.sleep(0.002)).n == 5
+    assert replace(whole, share=0.25).time(lambda: time.sleep(0.002)).n == 2
