@@ -203,7 +203,7 @@ def generate(
     ] = None,
     json_output: Json = False,
 ) -> Any:
-    """Let a model continue a text, translate, answer (T5), fill gaps (BERT, T5), draw functions (GP) or images (GAN).
+    """Let a model go on with a text, translate, fill gaps, judge, tag or answer, draw functions (GP) or images (GAN).
 
     \b
       d2l generate runs/lm --prompt "It was" decoder.temperature=0.7 decoder.max_tokens=200
@@ -214,6 +214,7 @@ def generate(
       d2l generate runs/t5 --prompt "It was a <extra_id_0> day."
       d2l generate runs/textcnn --prompt "A gripping film." --prompt "Dull." --json
       d2l generate runs/pairs --prompt "A man sleeps.\\tNobody is awake."
+      d2l generate runs/answers --prompt "Who sleeps?\\tA man sleeps in the sun."
       d2l generate runs/gp --num 5 decoder=prior
       d2l generate weights=DIR --prompt cheese --instruction "English to French:" --examples pairs.tsv --shots 3
       d2l generate weights=DIR --prompt "translate English to German: I am tired." decoder.beam_size=8

@@ -17,6 +17,9 @@ KINDS: dict[str, Callable[[Path, dict[str, Any], list[str], Asked], None]] = {
     "policy_evaluation": policies.play,
     "policy_iteration": policies.play,
     "q_learning": policies.play,
+    "question_answering": labels.answer,
+    "regression": labels.rate,
+    "tagging": labels.tag,
     "value_iteration": policies.play,
     "word_embedding": words.look_up,
 }

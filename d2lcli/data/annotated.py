@@ -1,5 +1,7 @@
 """From texts with annotations to a data set: splits, a tokenizer, marked tokens and their targets (d2l 16.6)."""
 
+import re
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -196,6 +198,26 @@ def token_span(tokenizer: Tokenizer, text: str, begin: int, end: int) -> tuple[i
     whole, before, inside = (tokenizer.encode(each) for each in (text, text[:begin], text[:end]))
     last = _shared(whole, inside)
     return _shared(whole, before), last - (last == len(inside))
+
+
+def character_span(tokenizer: Tokenizer, text: str, first: int, last: int) -> tuple[int, int]:
+    """Where the characters of a text's tokens from `first` to `last` begin, without white space, and end."""
+    whole = tokenizer.encode(text)
+    words = [0, *(found.end() for found in re.finditer(r"\S+", text))]
+
+    def done(count: int) -> int:
+        """The fewest characters that have the first `count` tokens in them."""
+        after = bisect_left(words, count, key=lambda end: _shared(whole, tokenizer.encode(text[:end])))
+        if after == 0:
+            return 0
+        inside = range(words[after - 1] + 1, words[min(after, len(words) - 1)])
+        return next(
+            (end for end in inside if _shared(whole, tokenizer.encode(text[:end])) >= count),
+            words[after] if after < len(words) else len(text),
+        )
+
+    begin, end = done(first), done(last + 1)
+    return begin + len(text[begin:end]) - len(text[begin:end].lstrip()), end
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:

@@ -1,13 +1,15 @@
 """Texts as examples: how they are marked, cut, tagged, searched for answers, batched and weighted."""
 
+import re
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from d2lcli.data.annotated import AnnotatedText, encoded, token_span
+from d2lcli.data.annotated import AnnotatedText, character_span, encoded, token_span
 from d2lcli.data.examples import IGNORED, ExampleLoader, ExampleSplit
 from d2lcli.data.marked import RESERVED, Marks, mark
 from d2lcli.data.tokenizers.base import Tokenizer
@@ -130,6 +132,26 @@ def test_the_place_of_an_answer_is_that_of_its_characters() -> None:
     second = TEXT.rfind("dog")
     assert token_span(tokenizer, TEXT, second, second + 3) == (12, 12)
     assert token_span(tokenizer, TEXT, TEXT.find("1904"), TEXT.find("1904") + 4) == (5, 5)  # 1904) is one token
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [WordTokenizer(), CharTokenizer(), BPETokenizer(300), WordPieceTokenizer(200, min_freq=1)]
+)
+def test_characters_of_tokens_are_those_that_the_tokens_are_of(tokenizer: Tokenizer) -> None:
+    """For every word, and every two neighbours, whose tokens are theirs alone."""
+    tokenizer = trained(tokenizer, TEXT, "the dog saw the old man")
+    words = [(found.start(), found.end()) for found in re.finditer(r"\S+", TEXT)]
+    for (begin, _), (_, end) in [*zip(words, words, strict=True), *pairwise(words)]:
+        assert character_span(tokenizer, TEXT, *token_span(tokenizer, TEXT, begin, end)) == (begin, end)
+
+
+def test_characters_of_pieces_of_words() -> None:
+    tokenizer = words_and_pieces()
+    text = " the dogs  playing."
+    assert tokenizer.split(text) == ["the", "dog", "##s", "play", "##ing", "."]
+    found = [text[slice(*character_span(tokenizer, text, number, number))] for number in range(6)]
+    assert found == ["the", "dog", "s", "play", "ing", "."]
+    assert text[slice(*character_span(tokenizer, text, 1, 4))] == "dogs  playing"
 
 
 def test_an_answer_outside_of_the_window_is_at_cls() -> None:

@@ -11,7 +11,8 @@ from runs import train
 from d2lcli.__main__ import main
 from d2lcli.data.marked import Marks, mark
 from d2lcli.errors import ConfigError
-from d2lcli.generation.labelling import TextClassifier, classify, open_classifier
+from d2lcli.generation.asking import Encoder, open_encoder
+from d2lcli.generation.labelling import classify
 from d2lcli.training.plan import changed_config
 
 COMMON = (
@@ -45,8 +46,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def opened(run: Path) -> TextClassifier:
-    return open_classifier(run, changed_config(run, []))
+def opened(run: Path) -> Encoder:
+    return open_encoder(run, changed_config(run, []), "best", None)
 
 
 def generate(capsys: pytest.CaptureFixture[str], run: Path, *words: str) -> tuple[int, str, str]:
@@ -124,15 +125,15 @@ def test_what_the_model_did_not_read_is_told(runs: Path, capsys: pytest.CaptureF
 
 
 MISTAKES: list[tuple[str, list[str], str]] = [
-    ("textcnn", [], "there is nothing to classify"),
+    ("textcnn", [], "there is no text to judge"),
     ("textcnn", ["--prompt", "  "], "there is no word in '  '"),
-    ("textcnn", ["--prompt", "good\tbad"], "judges single texts, but there is a tab"),
+    ("textcnn", ["--prompt", "good\tbad"], "reads single texts, but there is a tab"),
     ("textcnn", ["--prompt", "good", "decoder=beam"], "decoder=beam: that is for models that write"),
     ("textcnn", ["--prompt", "good", "--stop", "x"], "--stop: that is for models that write"),
-    ("pairs", ["--prompt", "good"], "judges two texts together, but 'good' has 1"),
+    ("pairs", ["--prompt", "good"], "reads two texts together, but 'good' has 1"),
     ("pairs", ["--prompt", "a\tb\tc"], "has 3"),
     ("pairs", ["--prompt", "\tgood"], "there is no word in ''"),
-    ("lenet", ["--prompt", "good"], "model 'lenet' classifies what data 'fashion_mnist_mini' holds, which is no text"),
+    ("lenet", ["--prompt", "good"], "model 'lenet' judges what data 'fashion_mnist_mini' holds, which is no text"),
 ]
 
 

@@ -1,6 +1,6 @@
-"""Classes of given texts, or pairs of texts."""
+"""What models say of given texts: classes or numbers of texts or pairs, tags of words, answers to questions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,66 @@ from d2lcli.errors import ConfigError, clean
 
 def label(run: Path, values: dict[str, Any], words: Sequence[str], asked: Asked) -> None:
     """Print the class of each text with its probability, or its `--num` most probable classes."""
-    if words or asked.stop:
-        given = words[0] if words else "--stop"
-        raise ConfigError(f"{clean(given, 80)}: that is for models that write, and this run classifies")
-    from d2lcli.generation.labelling import classify, open_classifier
+    from d2lcli.generation.labelling import classify
 
-    texts = asked.texts()
-    source = open_classifier(run, values, asked.checkpoint)
-    if not texts:
-        raise ConfigError("there is nothing to classify", "give --prompt TEXT, or --file FILE with a text on each line")
-    found = classify(source, texts)
-    if unknown := list(dict.fromkeys(word for each in found for word in each.unknown)):
-        note(f"the model does not know: {clean(', '.join(unknown), 200)}")
-    for each in found:
-        if each.left_out:
-            note(f"the model reads no more than {source.num_steps} tokens: {each.left_out} left out")
-    if asked.json_output:
-        print_json([asdict(each) for each in found])
-        return
-    width = max(map(len, source.classes))
+    found = _ask(run, values, words, asked, None, classify)
+    width = max(map(len, found[0].probabilities)) if found else 0
     for each in found:
         best = list(each.probabilities.items())[: max(asked.num, 1)]
         shown = "  ".join(f"{clean(name, 80):<{width}} {share:.3f}" for name, share in best)
         print(f"{shown}  {'  |  '.join(each.texts)}")
+
+
+def rate(run: Path, values: dict[str, Any], words: Sequence[str], asked: Asked) -> None:
+    """Print the number of each text."""
+    from d2lcli.generation.labelling import rate as rate_texts
+
+    for each in _ask(run, values, words, asked, 1, rate_texts):
+        print(f"{each.value:.4g}  {'  |  '.join(each.texts)}")
+
+
+def tag(run: Path, values: dict[str, Any], words: Sequence[str], asked: Asked) -> None:
+    """Print each text with its tags, each behind its word."""
+    from d2lcli.generation.tagging import tag as tag_texts
+
+    for each in _ask(run, values, words, asked, None, tag_texts):
+        print(" ".join(f"{word}/{clean(name, 80)}" for word, name in zip(each.words, each.tags)))
+
+
+def answer(run: Path, values: dict[str, Any], words: Sequence[str], asked: Asked) -> None:
+    """Print the answer to each question, and by how much it is better than none."""
+    from d2lcli.generation.answering import answer as answer_questions
+
+    for each in _ask(run, values, words, asked, 2, answer_questions):
+        print(f"{each.answer or '(no answer)'}  {each.score:+.2f}  {each.question}")
+
+
+def _ask(
+    run: Path,
+    values: dict[str, Any],
+    words: Sequence[str],
+    asked: Asked,
+    num_outputs: int | None,
+    judge: Callable[[Any, Sequence[str]], list[Any]],
+) -> list[Any]:
+    """What a judge finds; nothing is left to be printed where JSON is asked for."""
+    if words or asked.stop:
+        given = words[0] if words else "--stop"
+        raise ConfigError(f"{clean(given, 80)}: that is for models that write, and this run judges texts")
+    from d2lcli.generation.asking import open_encoder
+
+    texts = asked.texts()
+    source = open_encoder(run, values, asked.checkpoint, num_outputs)
+    if not texts:
+        raise ConfigError("there is no text to judge", "give --prompt TEXT, or --file FILE with a text on each line")
+    found = judge(source, texts)
+    unknown = dict.fromkeys(word for each in found for word in getattr(each, "unknown", ()))
+    if unknown:
+        note(f"the model does not know: {clean(', '.join(unknown), 200)}")
+    for each in found:
+        if left_out := getattr(each, "left_out", 0):
+            note(f"the model reads no more than {source.num_steps} tokens: {left_out} left out")
+    if asked.json_output:
+        print_json([asdict(each) for each in found])
+        return []
+    return found
