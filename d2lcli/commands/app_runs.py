@@ -171,7 +171,13 @@ def generate(
     ],
     overrides: Overrides = None,
     prompt: Annotated[
-        list[str] | None, typer.Option("--prompt", "-p", metavar="TEXT", help="Go on from this text; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="TEXT",
+            help="Go on from this text, or judge it; a file for a run on images; may be repeated.",
+        ),
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", metavar="FILE", help="Prompts, one a line; - reads stdin.")
@@ -215,6 +221,7 @@ def generate(
       d2l generate runs/textcnn --prompt "A gripping film." --prompt "Dull." --json
       d2l generate runs/pairs --prompt "A man sleeps.\\tNobody is awake."
       d2l generate runs/answers --prompt "Who sleeps?\\tA man sleeps in the sun."
+      d2l generate runs/resnet18 --prompt photo.jpg --prompt FOLDER --num 3
       d2l generate runs/gp --num 5 decoder=prior
       d2l generate weights=DIR --prompt cheese --instruction "English to French:" --examples pairs.tsv --shots 3
       d2l generate weights=DIR --prompt "translate English to German: I am tired." decoder.beam_size=8

@@ -1,7 +1,8 @@
 """Classes, or numbers, of given texts or pairs of texts, by the model of a finished run (d2l 16.2-16.7)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -50,14 +51,25 @@ def classify(source: Encoder, prompts: Sequence[str]) -> list[Labelled]:
     Raises:
         ConfigError: a text is empty, or there are not as many texts as the model judges together.
     """
-    loss = source.values["task"]["loss"]
-    exclusive = (loss if isinstance(loss, str) else loss["name"]) != "binary_cross_entropy"  # else each is a question
     found = []
     for texts, logits, unknown, left_out in _judged(source, prompts):
-        shares = (logits.softmax(0) if exclusive else logits.sigmoid()).tolist()
-        ordered = sorted(zip(source.classes, shares, strict=True), key=lambda pair: -pair[1])
-        found.append(Labelled(texts, ordered[0][0], dict(ordered), unknown, left_out))
+        shares = probabilities(logits, source.classes, source.values)
+        found.append(Labelled(texts, next(iter(shares)), shares, unknown, left_out))
     return found
+
+
+def probabilities(logits: Tensor, classes: Sequence[str], values: Mapping[str, Any]) -> dict[str, float]:
+    """Those of all classes, the most probable first; with binary cross-entropy each is a question of its own.
+
+    Args:
+        logits: (q,) of one example.
+        classes: their names.
+        values: the config of the run.
+    """
+    loss = values["task"]["loss"]
+    exclusive = (loss if isinstance(loss, str) else loss["name"]) != "binary_cross_entropy"
+    shares = (logits.softmax(0) if exclusive else logits.sigmoid()).tolist()
+    return dict(sorted(zip(classes, shares, strict=True), key=lambda pair: -pair[1]))
 
 
 def rate(source: Encoder, prompts: Sequence[str]) -> list[Rated]:

@@ -9,6 +9,7 @@ import torch
 
 from d2lcli.config import dump_yaml
 from d2lcli.data.loader import Loader
+from d2lcli.data.transforms import Prepare
 from d2lcli.errors import CheckpointError, D2LError, MemoryFullError, WorkerLostError, clean
 from d2lcli.training import signals
 from d2lcli.training.build import Run, build
@@ -241,6 +242,9 @@ def _record_facts(plan: Plan, run: Run) -> None:
         meta["weights"] = run.transfer.facts()
     meta["data"] = {"name": run.dataset.name, "found": run.dataset.found, "sha256": run.dataset.files}
     meta["data"] |= {"classes": list(run.dataset.classes), "pairs": run.dataset.pairs}
+    if isinstance(seen := run.dataset.train.prepare, Prepare):
+        shape = list(getattr(run.dataset.train.inputs, "shape"))[-3:]  # noqa: B009  of a tensor, or of a reader's images
+        meta["data"]["pixels"] = {"shape": shape, "size": seen.size, "mean": seen.mean, "std": seen.std}
     replace_file(plan.folder.path / "meta.json", to_json(meta))
 
 

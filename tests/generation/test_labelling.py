@@ -42,7 +42,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, words in RUNS.items():
         train(folder / name, *words, *COMMON, f"data.path={folder / 'texts.jsonl'}")
     (folder / "texts.jsonl").unlink()
-    train(folder / "lenet", "model=lenet", "data.limit=8", "data.batch_size=4", "steps=1", "hardware=cpu")
     return folder
 
 
@@ -133,7 +132,6 @@ MISTAKES: list[tuple[str, list[str], str]] = [
     ("pairs", ["--prompt", "good"], "reads two texts together, but 'good' has 1"),
     ("pairs", ["--prompt", "a\tb\tc"], "has 3"),
     ("pairs", ["--prompt", "\tgood"], "there is no word in ''"),
-    ("lenet", ["--prompt", "good"], "model 'lenet' judges what data 'fashion_mnist_mini' holds, which is no text"),
 ]
 
 

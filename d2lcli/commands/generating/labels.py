@@ -1,4 +1,4 @@
-"""What models say of given texts: classes or numbers of texts or pairs, tags of words, answers to questions."""
+"""What models say of what they are given: classes of images, classes or numbers of texts, tags, answers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -11,15 +11,31 @@ from d2lcli.errors import ConfigError, clean
 
 
 def label(run: Path, values: dict[str, Any], words: Sequence[str], asked: Asked) -> None:
-    """Print the class of each text with its probability, or its `--num` most probable classes."""
-    from d2lcli.generation.labelling import classify
+    """Print the class of each text or image with its probability, or its `--num` most probable classes."""
+    if "tokenizer" in values["data"]:
+        from d2lcli.generation.labelling import classify
 
-    found = _ask(run, values, words, asked, None, classify)
-    width = max(map(len, found[0].probabilities)) if found else 0
-    for each in found:
+        found = [(each, "  |  ".join(each.texts)) for each in _ask(run, values, words, asked, None, classify)]
+    else:
+        found = [(each, each.path) for each in _see(run, values, words, asked)]
+    width = max((len(name) for each, _ in found for name in each.probabilities), default=0)
+    for each, given in found:
         best = list(each.probabilities.items())[: max(asked.num, 1)]
-        shown = "  ".join(f"{clean(name, 80):<{width}} {share:.3f}" for name, share in best)
-        print(f"{shown}  {'  |  '.join(each.texts)}")
+        print("  ".join(f"{clean(name, 80):<{width}} {share:.3f}" for name, share in best) + f"  {given}")
+
+
+def _see(run: Path, values: dict[str, Any], words: Sequence[str], asked: Asked) -> list[Any]:
+    """The classes of images; `--file` names one itself, or a file with their names."""
+    _refuse(words, asked)
+    from d2lcli.data.image_files import SUFFIXES
+    from d2lcli.generation.seeing import image_paths, open_image_classifier, see
+
+    source = open_image_classifier(run, values, asked.checkpoint)
+    one = asked.file is not None and asked.file.suffix.lower() in SUFFIXES
+    names = [*asked.prompts, str(asked.file)] if one else asked.texts()
+    if not names:
+        raise ConfigError("there is no image to judge", "name images or folders of them: --prompt FILE")
+    return _shown(see(source, image_paths(names)), asked)
 
 
 def rate(run: Path, values: dict[str, Any], words: Sequence[str], asked: Asked) -> None:
@@ -54,10 +70,8 @@ def _ask(
     num_outputs: int | None,
     judge: Callable[[Any, Sequence[str]], list[Any]],
 ) -> list[Any]:
-    """What a judge finds; nothing is left to be printed where JSON is asked for."""
-    if words or asked.stop:
-        given = words[0] if words else "--stop"
-        raise ConfigError(f"{clean(given, 80)}: that is for models that write, and this run judges texts")
+    """What a judge finds of texts."""
+    _refuse(words, asked)
     from d2lcli.generation.asking import open_encoder
 
     texts = asked.texts()
@@ -71,6 +85,18 @@ def _ask(
     for each in found:
         if left_out := getattr(each, "left_out", 0):
             note(f"the model reads no more than {source.num_steps} tokens: {left_out} left out")
+    return _shown(found, asked)
+
+
+def _refuse(words: Sequence[str], asked: Asked) -> None:
+    """What models that write are asked."""
+    if words or asked.stop:
+        given = words[0] if words else "--stop"
+        raise ConfigError(f"{clean(given, 80)}: that is for models that write, and this run judges what it is given")
+
+
+def _shown(found: list[Any], asked: Asked) -> list[Any]:
+    """What is left to be printed: nothing after JSON."""
     if asked.json_output:
         print_json([asdict(each) for each in found])
         return []
