@@ -20,7 +20,9 @@ from d2lcli.hardware.processes import run_processes
 TOPIC = "collectives"
 SIZES = {True: (1 << 10, 1 << 20, 1 << 24), False: tuple(1 << power for power in range(10, 27, 2))}
 WARM_UP = 5
-REPEATS = {True: 10, False: 20}
+ROUNDS = 4  # over all sizes, as in `d2lcli.hardware.run`
+REPEATS = {True: 3, False: 5}  # in a round; small arrays are sent more often, as their times vary more
+MORE, SMALL = 8, 1 << 20
 
 
 def bus_factor(collective: str, ranks: int) -> float:
@@ -77,15 +79,30 @@ def collectives(x: Tensor) -> dict[str, Callable[[], object]]:
 
 def job(device: torch.device, options: dict[str, Any]) -> list[dict[str, Any]]:
     """In each process: the slowest rank's time of every repeat, and how many of our own sums are wrong."""
-    found, ranks = [], dist.get_world_size()
-    for size in options["sizes"]:
-        wrong = count_wrong(max(4 * ranks, min(size, 1 << 16) // 4), device)
-        x = torch.zeros(max(1, size // 4 // ranks) * ranks, device=device)
-        for name, function in collectives(x).items():
-            times = [_timed(function, device) for _ in range(WARM_UP + options["repeats"])][WARM_UP:]
-            slowest = torch.tensor(times, dtype=torch.float64, device=device)
-            dist.all_reduce(slowest, dist.ReduceOp.MAX)
-            found.append({"name": name, "bytes": x.nbytes, "wrong": wrong, "times": asdict(spread(slowest.tolist()))})
+    ranks = dist.get_world_size()
+    wrong = {
+        size: count_wrong(max(4 * ranks, min(size, 1 << 16) // 4), device) for size in options["sizes"]
+    }  # fmt: skip
+    found: dict[tuple[int, str], Spread] = {}
+    for _ in range(ROUNDS):
+        for size in options["sizes"]:
+            x = torch.zeros(max(1, size // 4 // ranks) * ranks, device=device)
+            repeats = options["repeats"] * (MORE if size <= SMALL else 1)
+            for name, function in collectives(x).items():
+                times = spread(_slowest([_timed(function, device) for _ in range(WARM_UP + repeats)][WARM_UP:], device))
+                key = (size, name)
+                found[key] = found[key].joined(times) if key in found else times
+    return [
+        {"name": name, "bytes": max(1, size // 4 // ranks) * ranks * 4, "wrong": wrong[size], "times": asdict(times)}
+        for (size, name), times in found.items()
+    ]
+
+
+def _slowest(times: list[float], device: torch.device) -> list[float]:
+    """The longest time that any rank had of each repeat."""
+    slowest = torch.tensor(times, dtype=torch.float64, device=device)
+    dist.all_reduce(slowest, dist.ReduceOp.MAX)
+    found: list[float] = slowest.tolist()
     return found
 
 
