@@ -76,11 +76,11 @@ def save_profile(path: Path, machine: Mapping[str, Any], rows: Iterable[Mapping[
 
 
 def peak(profile: Mapping[str, Any], dtype: str, device: str = "cpu") -> float | None:
-    """The fastest matrix product that was measured, in operations a second; None where none was."""
+    """The fastest multiply-adds that were measured, of products or in registers, in operations a second; else None."""
     found = [
         row["best"] * 1e9
         for row in profile["rows"]
-        if row["unit"] in ("GFLOP/s", "GOP/s") and row["facts"].get("kind") in ("matmul", "mm")
+        if row["unit"] in ("GFLOP/s", "GOP/s") and row["facts"].get("kind") in ("matmul", "mm", "registers")
         if (row["dtype"], row["device"]) == (dtype, device)
     ]
     return max(found, default=None)

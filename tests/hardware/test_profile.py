@@ -104,6 +104,12 @@ def test_the_peak_is_the_fastest_product_of_its_type_and_device() -> None:
     assert bandwidth(PROFILE, "cuda:0") is None
 
 
+def test_no_share_exceeds_what_the_units_do_in_registers() -> None:
+    """A library's convolution may be faster than its matrix product."""
+    units = row(median=500.0, facts={"kind": "registers"}).plain()
+    assert peak({"rows": [*PROFILE["rows"], units]}, "fp32") == 500e9
+
+
 def test_the_share_of_the_peak_counts_a_multiply_add_as_two() -> None:
     assert share_of_peak(10e9, "fp32", "cpu", PROFILE) == pytest.approx(0.2)
     assert share_of_peak(10e9, "fp16", "cpu", PROFILE) is None
