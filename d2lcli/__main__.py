@@ -63,6 +63,9 @@ def entry() -> int:
     """The console script: `main`, and nothing that arrives while Python takes itself down changes the exit code."""
     code = main()
     ignore()
+    from d2lcli.commands.terminal import settle_stderr
+
+    settle_stderr()  # or Python, which cannot write the rest of it, would end with 120
     return code
 
 

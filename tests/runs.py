@@ -124,8 +124,9 @@ def stop_in_evaluation(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """For processes that are started: this checkout, one thread, nothing of a process group."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
+    """For processes that are started: this checkout, one thread, no process group, streams as users have them."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return own | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
 
 
 def d2l(*words: object, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:

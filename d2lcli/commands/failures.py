@@ -7,7 +7,7 @@ import tempfile
 import traceback
 
 from d2lcli.commands.suggestions import PipeClosed
-from d2lcli.commands.terminal import discard_stdout, print_error
+from d2lcli.commands.terminal import discard, print_error
 from d2lcli.errors import ConfigError, D2LError, DataError, MemoryFullError, clean, nearest
 from d2lcli.training.signals import Stopped
 
@@ -24,7 +24,7 @@ def report(error: BaseException, debug: bool) -> int:
         debug: show the traceback too.
     """
     if isinstance(error, BrokenPipeError | PipeClosed):
-        discard_stdout()
+        discard(sys.stdout)
         return BROKEN_PIPE
     if isinstance(error, ConfigError | DataError) and os.environ.get("RANK", "0") != "0":
         return error.exit_code  # every process of the group finds the same; the first one says it
@@ -79,7 +79,7 @@ def _is_memory(error: BaseException) -> bool:
 
 def _report_os(error: OSError) -> int:
     if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
-        discard_stdout()
+        discard(sys.stdout)
     names = [clean(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     reason = error.strerror or clean(error) or type(error).__name__
     hint = "make room and run it again" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from d2lcli.errors import clean
 
@@ -110,11 +110,20 @@ def print_error(lines: Sequence[str], hint: str = "") -> None:
         pass
 
 
-def discard_stdout() -> None:
-    """Point stdout at nothing, so that what is still buffered cannot fail again when Python exits."""
+def discard(stream: TextIO | None) -> None:
+    """Point a stream at nothing, so that what is still buffered cannot fail again when Python exits."""
     try:
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
+        os.dup2(nothing, stream.fileno())  # type: ignore[union-attr]
         os.close(nothing)
     except (OSError, ValueError, AttributeError):
         pass
+
+
+def settle_stderr() -> None:
+    """Write what stderr has buffered; where that fails, let nobody hear of it but who reads the exit code."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        discard(sys.stderr)

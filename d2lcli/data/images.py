@@ -5,7 +5,7 @@ import warnings
 
 import numpy
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from d2lcli.errors import DataError, clean
@@ -30,6 +30,8 @@ def decode_image(content: bytes, path: object, size: int | None = None) -> Tenso
             image = ImageOps.exif_transpose(opened).convert("RGB")
         if size is not None and image.size != (size, size):
             image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    except UnidentifiedImageError:
+        raise DataError(f"{clean(path)}: not a readable image: of no format that Pillow knows") from None
     except Exception as error:  # a decoder that is given damaged bytes may raise anything
         raise DataError(f"{clean(path)}: not a readable image: {clean(error)}") from error
     return torch.from_numpy(numpy.array(image)).permute(2, 0, 1).contiguous()

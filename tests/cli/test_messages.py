@@ -108,7 +108,7 @@ def test_nothing_at_all_prints_the_help(capsys: pytest.CaptureFixture[str]) -> N
 def test_exit_codes(
     error: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("d2lcli.commands.failures.discard_stdout", lambda: None)
+    monkeypatch.setattr("d2lcli.commands.failures.discard", lambda stream: None)
     assert report(error, debug=False) == code
     assert "Traceback" not in capsys.readouterr().err
 

@@ -93,7 +93,7 @@ def test_a_file_that_is_no_text_and_a_run_that_cannot_generate(run: Path, tmp_pa
     (tmp_path / "bad").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in generate(run, "--file", str(tmp_path / "bad"), code=3)
     train(tmp_path / "other", "model=linear_regression", "epochs=1", "data.limit=64")
-    assert "cannot generate text" in generate(tmp_path / "other", "--prompt", "a", code=2)
+    assert "which is no text" in generate(tmp_path / "other", "--prompt", "a", code=2)
     assert "no run" in generate(tmp_path / "nothing", "--prompt", "a", code=4)
 
 
