@@ -13,7 +13,13 @@ from d2lcli.data.tokenizers.base import Tokenizer
 
 
 class ImageReader(Protocol):
-    """Images that stay on the disk: decoded when they are asked for, because together they do not fit in memory."""
+    """Images that stay on the disk: decoded when they are asked for, because together they do not fit in memory.
+
+    Attributes:
+        shape: (c, h, w) of each.
+    """
+
+    shape: tuple[int, ...]
 
     def __len__(self) -> int: ...
 

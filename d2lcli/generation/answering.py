@@ -65,8 +65,7 @@ def answer(source: Encoder, prompts: Sequence[str]) -> list[Answered]:
     outputs = source.outputs([window[1:] for each in windows for window in each])
     found = []
     for (question, text), each in zip(texts, windows, strict=True):
-        spans = [(*_best(source, window, next(outputs)), window.start) for window in each]
-        score, first, last, _ = max(spans)
+        score, first, last = max(_best(source, window, next(outputs)) for window in each)
         begin, end = character_span(source.tokenizer, text, first, last) if score > 0 else (0, 0)
         found.append(Answered(question, text, text[begin:end], begin if score > 0 else None, score, len(each)))
     return found

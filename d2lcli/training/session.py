@@ -243,7 +243,7 @@ def _record_facts(plan: Plan, run: Run) -> None:
     meta["data"] = {"name": run.dataset.name, "found": run.dataset.found, "sha256": run.dataset.files}
     meta["data"] |= {"classes": list(run.dataset.classes), "pairs": run.dataset.pairs}
     if isinstance(seen := run.dataset.train.prepare, Prepare):
-        shape = list(getattr(run.dataset.train.inputs, "shape"))[-3:]  # noqa: B009  of a tensor, or of a reader's images
+        shape = list(run.dataset.train.inputs.shape)[-3:]
         meta["data"]["pixels"] = {"shape": shape, "size": seen.size, "mean": seen.mean, "std": seen.std}
     replace_file(plan.folder.path / "meta.json", to_json(meta))
 
