@@ -176,7 +176,7 @@ def generate(
             "--prompt",
             "-p",
             metavar="TEXT",
-            help="Go on from this text, or judge it; a file for a run on images; may be repeated.",
+            help="Go on from this text, or judge it; a file for a run on images; may be repeated; also prompt=TEXT.",
         ),
     ] = None,
     file: Annotated[
@@ -233,8 +233,8 @@ def generate(
     first = next((word for word in words if "=" not in word and not word.startswith("~")), None)
     if first is not None:
         words.remove(first)
+    prompts = [*(prompt or []), *(word.partition("=")[2] for word in words if word.startswith("prompt="))]
+    words = [word for word in words if not word.startswith("prompt=")]  # what to go on with may be a key, too
     texts = [text for text in stop or [] if text]
-    asked = Asked(
-        prompt or [], file, num, texts, instruction, examples, shots, checkpoint, cache, attention, json_output
-    )
+    asked = Asked(prompts, file, num, texts, instruction, examples, shots, checkpoint, cache, attention, json_output)
     return body(Path(first) if first is not None else None, words, asked)

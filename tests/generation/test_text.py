@@ -89,6 +89,12 @@ def test_mistakes_are_named(run: Path, words: list[str], said: str) -> None:
     assert said in generate(run, *words, code=2)
 
 
+def test_a_prompt_may_be_a_key(run: Path) -> None:
+    words = ("decoder=greedy", "decoder.max_tokens=8")
+    assert generate(run, "prompt=the m", *words) == generate(run, "--prompt", "the m", *words)
+    assert "promt: unknown key" in generate(run, "promt=the", *words, code=2)
+
+
 def test_a_file_that_is_no_text_and_a_run_that_cannot_generate(run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"\xff\xfe")
     assert "not UTF-8" in generate(run, "--file", str(tmp_path / "bad"), code=3)
